@@ -1,0 +1,146 @@
+# One target a task; `make help` lists them. From a fresh clone with Python >= 3.11 and make, each of them works.
+#
+# .venv holds the locked tools and, installed as a wheel and never editable, Equipoise itself: compiled by mypyc where there
+# is a C compiler. The interpreted mode needs no installation: PYTHONPATH=src puts the plain files first. No extension is
+# ever built into src, so neither mode can shadow the other.
+
+SHELL := bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+MAKEFLAGS += --no-print-directory
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+TOOLS := $(VENV)/.tools-installed
+PRODUCT := $(VENV)/.equipoise-installed
+REPORTS := build/reports
+JOBS ?= 2
+
+
+# What the installed product is made of. The list itself is a prerequisite, so that a deleted file also rebuilds it.
+SOURCES := $(sort $(shell find src -name '*.py' -o -name py.typed)) setup.py compiled_modules.py pyproject.toml
+SOURCE_LIST := build/sources.txt
+$(shell mkdir -p build; echo '$(SOURCES)' | cmp -s - $(SOURCE_LIST) || echo '$(SOURCES)' > $(SOURCE_LIST))
+
+.PHONY: help demo test check lint types test-compiled test-interpreted bench compile lock format clean no-stale-extensions system-packages
+
+help: ## List the targets
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 20
+
+# Installation #########################################################################################################
+
+$(TOOLS): requirements/dev.lock
+	@.ci/make-venv $(PYTHON) $(VENV)
+	@echo "installing the locked tools into $(VENV)"
+	@$(BIN)/python -m pip install -qq --disable-pip-version-check --require-hashes -r requirements/dev.lock
+	@touch $@
+
+# The stamp's text says which mode was built. setuptools keeps what an earlier build left in build/lib, so that goes first.
+$(PRODUCT): $(TOOLS) $(SOURCES) $(SOURCE_LIST)
+	@rm -rf build/lib* build/bdist* build/wheel
+	@echo "building the wheel; compiling takes a minute or two (log: build/wheel.log)"
+	@$(BIN)/python -m build --wheel --no-isolation --skip-dependency-check --outdir build/wheel . >build/wheel.log 2>&1 \
+		|| { grep -E '^(src/|equipoise:)|error:' build/wheel.log | tail -40 || tail -40 build/wheel.log; exit 1; }
+	@grep -E '^equipoise:' build/wheel.log || true
+	@$(BIN)/python -m pip install -qq --disable-pip-version-check --no-deps --force-reinstall build/wheel/*.whl
+	@if ls build/lib*/equipoise/errors.*.so >/dev/null 2>&1; then echo compiled; else echo interpreted; fi >$@
+	@echo "equipoise is installed in $(VENV): $$(cat $@)"
+
+compile: $(TOOLS) ## Build with mypyc and install into .venv; a failure is an error (EQUIPOISE_OPT_LEVEL=0: faster to build)
+	@[ ! -f $(PRODUCT) ] || [ "$$(cat $(PRODUCT))" = compiled ] || rm -f $(PRODUCT)
+	@EQUIPOISE_REQUIRE_COMPILE=1 $(MAKE) $(PRODUCT)
+
+# The main job #########################################################################################################
+
+demo: $(PRODUCT) ## The main job on real traffic, about a minute (make demo ARGS="--duration 300 --kill-at 100 ...")
+	@[ "$$(cat $(PRODUCT))" = compiled ] || echo "INTERPRETED: no extension could be built here (see build/wheel.log); slower, otherwise alike"
+	@$(BIN)/equipoise demo $(ARGS)
+
+# The peers that come as wheels live in an environment of their own: none of them is a dependency of ours.
+PEERS := .bench-venv/.installed
+
+$(PEERS): benchmarks/requirements.lock
+	@.ci/make-venv $(PYTHON) .bench-venv
+	@.bench-venv/bin/python -m pip install -qq --disable-pip-version-check --require-hashes -r $<
+	@touch $@
+
+bench: compile $(PEERS) ## Benchmarks beside the peers (ARGS=--help lists the options); results go to benchmarks/results
+	@.ci/system-packages nginx haproxy wrk
+	@$(BIN)/python -m benchmarks $(ARGS)
+
+# Checks ###############################################################################################################
+
+# Unit tests run side by side; scenarios start processes of their own and measure them, so they run one after the other.
+PYTEST = $(BIN)/python -m pytest
+# $(call run_tests,MODE,WORDS): WORDS before python put it in that mode.
+define run_tests
+	@echo "== tests, $(1)"
+	@mkdir -p $(REPORTS); rm -f $(REPORTS)/*-$(1).xml
+	@status=0; \
+	$(2) EQUIPOISE_EXPECT=$(1) $(PYTEST) -n $(JOBS) --dist loadfile --ignore tests/scenarios \
+		--junit-xml $(REPORTS)/units-$(1).xml $(PYTEST_ARGS) || status=1; \
+	if [ -d tests/scenarios ]; then \
+		$(2) EQUIPOISE_EXPECT=$(1) $(PYTEST) tests/scenarios --junit-xml $(REPORTS)/scenarios-$(1).xml $(PYTEST_ARGS) || status=1; \
+	fi; exit $$status
+endef
+
+lint: $(TOOLS) ## ruff: rules and format
+	@$(BIN)/ruff check .
+	@$(BIN)/ruff format --check .
+
+format: $(TOOLS) ## Let ruff repair what it can
+	@$(BIN)/ruff check --fix .
+	@$(BIN)/ruff format .
+
+types: $(TOOLS) ## mypy over everything
+	@$(BIN)/mypy
+
+no-stale-extensions:
+	@stale=$$(find src -name '*.so' -o -name '*.pyd'); \
+	[ -z "$$stale" ] || { echo "extensions in src shadow the files beside them; remove them: $$stale" >&2; exit 1; }
+
+system-packages: # What the scenarios start; without it they are skipped, and pytest names each with its reason.
+	@.ci/can-compile $(PYTHON) || .ci/system-packages gcc libc6-dev python3-dev || true
+	@.ci/system-packages nginx curl || echo "the scenarios that need them are LEFT OUT; see 'SKIPPED' in the summary"
+
+test-interpreted: $(TOOLS) no-stale-extensions ## Tests on the plain files
+	$(call run_tests,interpreted,PYTHONPATH=src)
+
+test-compiled: $(TOOLS) no-stale-extensions ## Tests on the installed extensions; left out, and said so, where there is no C compiler
+	@if [ -z "$${CI:-}" ] && ! .ci/can-compile $(BIN)/python; then \
+		echo "== tests, compiled: LEFT OUT, no C compiler that finds Python.h, and none may be installed"; \
+	else \
+		$(MAKE) compile && $(MAKE) run-compiled; \
+	fi
+
+.PHONY: run-compiled
+run-compiled:
+	$(call run_tests,compiled,env -u PYTHONPATH)
+
+# Each step runs even if one before it failed, so that one run shows all there is to repair; then the sum is printed.
+check: $(TOOLS) system-packages ## What CI runs: lint, types, tests in both modes
+	@rm -rf $(REPORTS); status=0; \
+	for step in lint types test-interpreted test-compiled; do \
+		echo "== $$step"; $(MAKE) $$step || { status=1; failed="$${failed:-} $$step"; }; \
+	done; \
+	$(BIN)/python .ci/summary.py $(REPORTS) || status=1; \
+	[ $$status -eq 0 ] || { echo "failed:$${failed:-}" >&2; exit 1; }
+
+test: check ## Likewise, for people
+
+clean: ## Remove everything that was built, .venv included
+	@rm -rf $(VENV) .bench-venv build dist src/*.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis .coverage*
+
+# Locking ##############################################################################################################
+
+LOCKER := build/lock-venv
+LOCK := $(LOCKER)/bin/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
+	--no-annotate --custom-compile-command "make lock"
+
+lock: ## Resolve the dependencies of pyproject.toml anew into requirements/*.lock (make lock UPGRADE=--upgrade: newest)
+	@.ci/make-venv $(PYTHON) $(LOCKER)
+	@$(LOCKER)/bin/python -m pip install -qq --disable-pip-version-check uv
+	@$(LOCK) $(UPGRADE) pyproject.toml -o requirements/runtime.lock
+	@$(LOCK) $(UPGRADE) pyproject.toml --extra dev -c requirements/runtime.lock -o requirements/dev.lock
+	@[ ! -f benchmarks/requirements.in ] || $(LOCK) $(UPGRADE) benchmarks/requirements.in -o benchmarks/requirements.lock

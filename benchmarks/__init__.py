@@ -1,0 +1,1 @@
+"""Measures Equipoise beside its peers on this machine: `python -m benchmarks`."""

@@ -1,0 +1,192 @@
+"""The rows: how each balancer is found, configured and started.
+
+Owns: command lines and configuration of Equipoise and its peers, and where their programs are.
+Refuses to know: what is measured, and for how long.
+
+Every peer gets what its own documentation recommends for production: keep-alive to the targets, least connections
+where it has them, buffered logs where it can.
+"""
+
+import os
+import shlex
+import shutil
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from benchmarks.model import Build, Row
+from benchmarks.origin import nginx_user
+from benchmarks.render import render
+
+
+class MissingProgram(Exception):
+    """A program that the chosen rows need is not there."""
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where one row runs: its port, folder, targets and number of workers."""
+
+    folder: Path
+    port: int
+    targets: Sequence[int]
+    workers: int
+
+    @property
+    def log_path(self) -> Path:
+        """The access log, for a row that writes one."""
+        return self.folder / "access.log"
+
+    def write(self, name: str, text: str) -> Path:
+        """A configuration file in the row's folder."""
+        path = self.folder / name
+        path.write_text(text, encoding="utf-8")
+        return path
+
+    def each_target(self, form: str, joint: str = "\n") -> str:
+        """`form` for each target, with `{port}` and `{n}` filled in."""
+        return joint.join(form.replace("{port}", str(port)).replace("{n}", str(n)) for n, port in enumerate(self.targets))
+
+
+@dataclass(frozen=True)
+class Command:
+    """What to start."""
+
+    argv: Sequence[str]
+    env: Mapping[str, str] = field(default_factory=dict)
+
+
+class Programs:
+    """The programs of the peers: on the PATH, or in the virtual environment made from requirements.lock."""
+
+    def __init__(self, venv: Path) -> None:
+        """`venv` holds the peers that come as wheels."""
+        self._venv = venv
+
+    def find(self, name: str) -> str:
+        """The path of a program."""
+        candidates = [self._venv / "bin" / name]
+        if name == "envoy":  # its script is a Python wrapper that would count as part of the tree
+            candidates = sorted(self._venv.glob("lib/python*/site-packages/envoy/_bin/envoy"))
+        found = next((str(path) for path in candidates if os.access(path, os.X_OK)), None) or shutil.which(name)
+        # Debian puts nginx and haproxy where the PATH of an ordinary user does not look.
+        found = found or shutil.which(name, path="/usr/local/sbin:/usr/sbin:/sbin")
+        if found is None:
+            message = f"{name} is not installed (benchmarks/README.md says how to get the peers)"
+            raise MissingProgram(message)
+        return str(Path(found).absolute())
+
+
+def command(row: Row, place: Place, programs: Programs) -> Command:
+    """Write the row's configuration and say what to start."""
+    return _KINDS[row.kind](row, place, programs)
+
+
+def _equipoise(row: Row, place: Place, _programs: Programs) -> Command:
+    build = row.build or Build("equipoise", "python3")
+    conf = place.write(
+        "equipoise.toml",
+        render(
+            "equipoise.toml",
+            port=str(place.port),
+            workers=str(place.workers),
+            folder=str(place.folder),
+            targets=place.each_target('"http://127.0.0.1:{port}"', ", "),
+            access_log=f'enabled = true\nsink = "json"\npath = "{place.log_path}"' if row.log else "enabled = false",
+        ),
+    )
+    env = {"PYTHONPATH": build.path} if build.path else {}
+    return Command([build.python, "-m", "equipoise", "run", "-c", str(conf)], env)
+
+
+def _nginx(row: Row, place: Place, programs: Programs) -> Command:
+    # Without `buffer` nginx writes each line by itself; with it, several at once, as Equipoise does.
+    log = f"{place.log_path} json" if row.variant == "line by line" else f"{place.log_path} json buffer=64k flush=1s"
+    conf = place.write(
+        "nginx.conf",
+        render(
+            "nginx.conf",
+            port=str(place.port),
+            workers=str(place.workers),
+            user=nginx_user(),
+            targets=place.each_target("        server 127.0.0.1:{port};"),
+            access_log=log if row.log else "off",
+            extra="",
+            zone="",
+        ),
+    )
+    return Command([programs.find("nginx"), "-p", str(place.folder), "-c", str(conf)])
+
+
+def _haproxy(row: Row, place: Place, programs: Programs) -> Command:
+    http = row.variant != "tcp"
+    options = "option forwardfor\n    http-request set-header X-Forwarded-Proto http"
+    conf = place.write(
+        "haproxy.cfg",
+        render(
+            "haproxy.cfg",
+            port=str(place.port),
+            workers=str(place.workers),
+            mode="http" if http else "tcp",
+            options=options if http else "",
+            reuse="http-reuse always" if http else "",
+            targets=place.each_target("    server t{n} 127.0.0.1:{port}"),
+        ),
+    )
+    return Command([programs.find("haproxy"), "-f", str(conf), "-db"])
+
+
+def _envoy(row: Row, place: Place, programs: Programs) -> Command:
+    address = "{address: 127.0.0.1, port_value: {port}}"
+    conf = place.write(
+        "envoy.yaml",
+        render(
+            "envoy.yaml",
+            port=str(place.port),
+            access_log=render("envoy-log.yaml", path=str(place.log_path)) if row.log else "",
+            targets=place.each_target(f"        - endpoint: {{address: {{socket_address: {address}}}}}"),
+        ),
+    )
+    argv = [programs.find("envoy"), "-c", str(conf), "--concurrency", str(place.workers), "--log-level", "error"]
+    return Command([*argv, "--disable-hot-restart"])
+
+
+def _traefik(row: Row, place: Place, programs: Programs) -> Command:
+    targets = place.each_target('        - {url: "http://127.0.0.1:{port}"}')
+    place.write("traefik-dynamic.yaml", render("traefik-dynamic.yaml", targets=targets))
+    log = f'accessLog: {{filePath: "{place.log_path}", format: json, bufferingSize: 1000}}' if row.log else ""
+    text = render("traefik.yaml", port=str(place.port), folder=str(place.folder), access_log=log)
+    conf = place.write("traefik.yaml", text)
+    return Command([programs.find("traefik"), f"--configFile={conf}"], {"GOMAXPROCS": str(place.workers)})
+
+
+def _caddy(row: Row, place: Place, programs: Programs) -> Command:
+    log = f"\tlog {{\n\t\toutput file {place.log_path} {{\n\t\t\troll_disabled\n\t\t}}\n\t\tformat json\n\t}}"
+    text = render(
+        "Caddyfile",
+        port=str(place.port),
+        access_log=log if row.log else "",
+        targets=place.each_target("127.0.0.1:{port}", " "),
+    )
+    conf = place.write("Caddyfile", text)
+    home = str(place.folder)
+    env = {"GOMAXPROCS": str(place.workers), "HOME": home, "XDG_DATA_HOME": home, "XDG_CONFIG_HOME": home}
+    return Command([programs.find("caddy"), "run", "--config", str(conf), "--adapter", "caddyfile"], env)
+
+
+def _other(row: Row, place: Place, _programs: Programs) -> Command:
+    """Any other program, from `--row NAME=COMMAND`."""
+    targets = place.each_target("127.0.0.1:{port}", ",")
+    filled = row.command.replace("{port}", str(place.port)).replace("{targets}", targets)
+    return Command(shlex.split(filled.replace("{workers}", str(place.workers))))
+
+
+_KINDS: Mapping[str, Callable[[Row, Place, Programs], Command]] = {
+    "equipoise": _equipoise,
+    "nginx": _nginx,
+    "haproxy": _haproxy,
+    "envoy": _envoy,
+    "traefik": _traefik,
+    "caddy": _caddy,
+    "other": _other,
+}

@@ -1,0 +1,53 @@
+"""The command line.
+
+Owns: the list of commands, and `--version`.
+Refuses to know: what the commands do. Each imports its heavy parts when it runs, so that `--help` answers at once.
+"""
+
+from importlib.util import find_spec
+from typing import Annotated
+
+import typer
+
+from equipoise import __version__
+from equipoise.cli.check import check
+from equipoise.cli.demo import demo
+from equipoise.cli.run import run
+from equipoise.cli.target import target
+
+app = typer.Typer(
+    name="equipoise",
+    help="An HTTP load balancer that keeps the requests in flight equal over its targets.",
+    no_args_is_help=True,
+    add_completion=False,
+    # The pretty ones print local variables, and those may hold secrets.
+    pretty_exceptions_enable=False,
+)
+for command in (run, check, demo, target):
+    app.command()(command)
+
+
+def main() -> None:
+    """What the installed script `equipoise` calls."""
+    app(prog_name="equipoise")
+
+
+def compiled() -> bool:
+    """Whether the data path is compiled; looks for its file and does not load it."""
+    spec = find_spec("equipoise.proxy.exchange")
+    return spec is not None and spec.origin is not None and spec.origin.endswith(".so")
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"equipoise {__version__} ({'compiled' if compiled() else 'interpreted'})")
+        raise typer.Exit
+
+
+@app.callback()
+def options(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Show the version and leave.")
+    ] = False,
+) -> None:
+    """What stands before a command."""

@@ -1,0 +1,34 @@
+"""`equipoise check`: is the configuration good?
+
+Owns: the command's options, its one line of summary and its exit code.
+Refuses to know: what is good (config).
+"""
+
+import typer
+
+from equipoise.cli.options import DEFAULT_CONFIG, WRONG_USAGE, ConfigOption, allow_own_modules, print_problems
+
+
+def check(config: ConfigOption = DEFAULT_CONFIG) -> None:
+    """Reads the configuration and prints every problem with its place.
+
+    Exit code 0 when it is good, 2 when it is not.
+    """
+    from equipoise.config.load import ConfigError, load
+    from equipoise.config.world import listen_addresses
+
+    allow_own_modules()
+    try:
+        found = load(config)
+    except ConfigError as error:
+        print_problems(error.problems, config)
+        raise typer.Exit(WRONG_USAGE) from None
+    targets = sum(len(pool.targets) for pool in found.pools.values())
+    typer.echo(
+        f"{config}: good; listens on {', '.join(listen_addresses(found))}, "
+        f"{_count(len(found.pools), 'pool')}, {_count(targets, 'target')}, {_count(len(found.routes), 'route')}"
+    )
+
+
+def _count(number: int, word: str) -> str:
+    return f"{number} {word}" if number == 1 else f"{number} {word}s"

@@ -1,0 +1,58 @@
+"""`equipoise demo`: targets, balancer and traffic as real processes, one target lost and regained, a report.
+
+Owns: its options.
+Refuses to know: how the demo runs (demo).
+"""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+
+def demo(
+    *,
+    targets: Annotated[int, typer.Option(min=2, help="How many targets.")] = 5,
+    duration: Annotated[float, typer.Option(metavar="S", help="Seconds of traffic.")] = 60.0,
+    kill_at: Annotated[
+        float | None, typer.Option(metavar="S", help="When one target is killed.", show_default="a third of the time")
+    ] = None,
+    restart_at: Annotated[
+        float | None, typer.Option(metavar="S", help="When it is started again.", show_default="two thirds")
+    ] = None,
+    concurrency: Annotated[
+        int | None, typer.Option(min=1, help="Requests open at any time.", show_default="25 per target")
+    ] = None,
+    rate: Annotated[
+        float | None,
+        typer.Option(min=0.1, help="Requests a second instead, however many are open.", show_default="none"),
+    ] = None,
+    workers: Annotated[int, typer.Option(min=1, help="Workers of the balancer.")] = 1,
+    algorithm: Annotated[
+        str, typer.Option(help="How the balancer picks; others than the default miss the marks.")
+    ] = "least_in_flight",
+    delay: Annotated[
+        float,
+        typer.Option(min=1, metavar="MS", help="Mean delay of the targets; the slowest takes twice the fastest's."),
+    ] = 140.0,
+    seed: Annotated[int, typer.Option(help="Makes delays and requests repeatable.")] = 1,
+    report: Annotated[Path, typer.Option(file_okay=False, help="Directory for the report.")] = Path(
+        "equipoise-demo-report"
+    ),
+) -> None:
+    """Shows an even split over targets while one of them is killed and comes back.
+
+    Exits with 0 when the run meets its marks and with 1 when it misses one.
+    """
+    from equipoise.demo.run import run
+    from equipoise.demo.settings import DemoSettings, UsageError
+
+    settings = DemoSettings(
+        report, targets=targets, duration=duration, workers=workers, delay_ms=delay, algorithm=algorithm, seed=seed
+    )
+    try:
+        settings = settings.with_timeline(kill_at, restart_at).with_load(concurrency, rate)
+        settings.check()
+    except UsageError as error:
+        raise typer.BadParameter(str(error)) from error
+    raise typer.Exit(run(settings))

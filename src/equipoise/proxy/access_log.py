@@ -1,0 +1,242 @@
+"""The access log: a line for every proxied request.
+
+Owns: what a line holds, and the sinks by name. Each library that a sink uses is known inside that sink alone.
+Refuses to know: how an exchange came to its values.
+
+The data path sees `AccessLog`; it hands over a `Record` and goes on. `FileLog` gathers records, encodes them by the batch and
+writes in a thread of its own, so that a slow disk delays no request: what it cannot write it counts, drops, and says so.
+"""
+
+import base64
+import importlib
+from collections.abc import Callable
+from typing import Any, Final
+
+import msgspec
+from mypy_extensions import mypyc_attr
+
+from equipoise.errors import ProxyError
+from equipoise.model import AccessLogSpec
+from equipoise.proxy.log_file import BatchWriter
+
+
+class Record(msgspec.Struct, gc=False, omit_defaults=False):
+    """One line; the fields are those of the documentation (docs/reference/access-log.md)."""
+
+    time: str
+    request_id: str
+    client: str
+    method: str
+    host: str | None
+    path: str
+    protocol: str
+    status: int
+    target: str | None
+    pool: str | None
+    attempts: int
+    duration_ms: float
+    upstream_ms: float | None
+    bytes_in: int
+    bytes_out: int
+    body: str | None
+    cache: str
+    error: str | None
+    why: str | None
+
+
+class FullRecord(Record, gc=False, omit_defaults=True):
+    """A record with what most lines do not have."""
+
+    body_base64: str | None = None
+    body_truncated: bool = False
+    headers: dict[str, str] | None = None
+
+
+def refusal(time: str, client: str, error: ProxyError) -> Record:
+    """The line of a request that was refused before its head was understood."""
+    problem = f"{error.kind} ({error.side}): {error.detail}"
+    return Record(
+        time, "", client, "", None, "", "HTTP/1.1", error.status, None, None, 0, 0.0, None, 0, 0, None, "off", problem, None
+    )
+
+
+def detailed(record: Record, encoded: str | None, truncated: bool, headers: dict[str, str] | None) -> FullRecord:
+    """A record with what most lines do not have.
+
+    Args:
+        record: the line.
+        encoded: the body in base64 when it is not UTF-8.
+        truncated: the body was longer than what is logged.
+        headers: request headers to log.
+    """
+    fields: dict[str, Any] = msgspec.structs.asdict(record)
+    return FullRecord(**fields, body_base64=encoded, body_truncated=truncated, headers=headers)
+
+
+@mypyc_attr(allow_interpreted_subclasses=True)
+class AccessLog:
+    """What the data path sees of a log. Users subclass it: `sink = "python:module:factory"`."""
+
+    def write(self, record: Record) -> None:
+        """Takes a record; must not block and must not raise."""
+        raise AssertionError("write is missing")
+
+    def tick(self) -> None:
+        """Called every 100 ms from the worker's ticker."""
+
+    def reopen(self) -> None:
+        """The file was renamed (SIGUSR1): go on in a new one under the old name."""
+
+    def close(self) -> None:
+        """Writes what is left."""
+
+    def counts(self) -> tuple[int, int]:
+        """Lines written and lines dropped since the start."""
+        return 0, 0
+
+
+class NullLog(AccessLog):
+    """Keeps nothing."""
+
+    def write(self, record: Record) -> None:
+        """See `AccessLog.write`."""
+
+
+# A batch is encoded when it has this many records, or at the next tick.
+BATCH: Final = 128
+
+
+class FileLog(AccessLog):
+    """Lines into a file or standard output."""
+
+    def __init__(self, path: str, encode: Callable[[list[Record]], bytes], on_trouble: Callable[[str], None]) -> None:
+        """Opens the file.
+
+        Args:
+            path: of the file; `-` is standard output.
+            encode: turns records into lines.
+            on_trouble: is told when lines are lost, and when writing works again.
+        """
+        self.encode = encode
+        self.batch: list[Record] = []
+        self.writer = BatchWriter(path, on_trouble)
+
+    def write(self, record: Record) -> None:
+        """See `AccessLog.write`."""
+        batch = self.batch
+        batch.append(record)
+        if len(batch) >= BATCH:
+            self.tick()
+
+    def tick(self) -> None:
+        """See `AccessLog.tick`."""
+        batch = self.batch
+        if batch:
+            self.batch = []
+            self.writer.put(self.encode(batch), len(batch))
+
+    def reopen(self) -> None:
+        """See `AccessLog.reopen`."""
+        self.tick()
+        self.writer.reopen()
+
+    def close(self) -> None:
+        """See `AccessLog.close`."""
+        self.tick()
+        self.writer.close()
+
+    def counts(self) -> tuple[int, int]:
+        """See `AccessLog.counts`."""
+        return self.writer.written, self.writer.dropped
+
+
+class LoggingLog(AccessLog):
+    """Records to the standard library's logger `equipoise.access`, with the fields in `extra`."""
+
+    def __init__(self) -> None:
+        import logging
+
+        self.logger: Any = logging.getLogger("equipoise.access")
+        self.logger.setLevel(logging.INFO)
+        if not self.logger.handlers:
+            self.logger.addHandler(logging.StreamHandler())
+
+    def write(self, record: Record) -> None:
+        """See `AccessLog.write`."""
+        self.logger.info(
+            "%s %s %s %s", record.method, record.path, record.status, record.target, extra={"access": msgspec.to_builtins(record)}
+        )
+
+
+class StructlogLog(AccessLog):
+    """Records as events of the structlog logger `equipoise.access`."""
+
+    def __init__(self) -> None:
+        import structlog
+
+        self.logger: Any = structlog.get_logger("equipoise.access")
+
+    def write(self, record: Record) -> None:
+        """See `AccessLog.write`."""
+        self.logger.info("request", **msgspec.to_builtins(record))
+
+
+def make_log(spec: AccessLogSpec, on_trouble: Callable[[str], None]) -> AccessLog:
+    """Makes the log that the configuration names.
+
+    Args:
+        spec: its `[access_log]`.
+        on_trouble: is told when lines are lost, and when writing works again.
+
+    Raises:
+        ValueError: there is no such sink, or the user's factory does not make an `AccessLog`.
+        OSError: the file cannot be opened.
+    """
+    if not spec.enabled or spec.sink == "null":
+        return NullLog()
+    if spec.sink == "json":
+        return FileLog(spec.path, msgspec.json.Encoder().encode_lines, on_trouble)
+    if spec.sink == "text":
+        return FileLog(spec.path, encode_text, on_trouble)
+    if spec.sink == "logging":
+        return LoggingLog()
+    if spec.sink == "structlog":
+        return StructlogLog()
+    scheme, _, place = spec.sink.partition(":")
+    module, _, factory = place.partition(":")
+    if scheme != "python" or not module or not factory:
+        raise ValueError(f"no access log sink is called {spec.sink!r}")
+    log = getattr(importlib.import_module(module), factory)(spec)
+    if not isinstance(log, AccessLog):
+        raise ValueError(f"{spec.sink} made a {type(log).__name__}, not an AccessLog")  # noqa: TRY004 (it is the value that is wrong)
+    return log
+
+
+def encode_text(records: list[Record]) -> bytes:
+    """Lines for people: the combined format's order, then target, times and the error."""
+    lines = []
+    for r in records:
+        path = r.path.encode("unicode_escape").decode("ascii").replace('"', "%22")
+        lines.append(
+            f'{r.client} {r.time} "{r.method} {path} {r.protocol}" {r.status} {r.bytes_out} '
+            f"{r.target or '-'} {r.duration_ms:.3f}ms {r.attempts} {r.error or '-'} {r.request_id}\n"
+        )
+    return "".join(lines).encode()
+
+
+def body_fields(body: bytes, truncated: bool) -> tuple[str | None, str | None]:
+    """A request's body for the log.
+
+    Args:
+        body: its first bytes.
+        truncated: more came than is kept; a character cut in two at the end is left out.
+
+    Returns:
+        As text, or, where it is not UTF-8, None and the same in base64.
+    """
+    try:
+        return body.decode(), None
+    except UnicodeDecodeError as error:
+        if truncated and error.start > len(body) - 4 and error.reason == "unexpected end of data":
+            return body[: error.start].decode(), None
+        return None, base64.b64encode(body).decode()

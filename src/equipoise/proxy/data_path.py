@@ -1,0 +1,214 @@
+"""All that a worker carries: the one object that the worker process holds of the data path.
+
+Owns: putting the parts together, connecting to targets, applying a new world, the tick, the drain.
+Refuses to know: processes, signals, how a world reaches the worker.
+"""
+
+import asyncio
+import os
+import time
+from collections.abc import Callable
+from random import Random
+from typing import Any, cast
+
+from mypy_extensions import i64
+
+from equipoise.errors import RETRY_ALWAYS, SELF, ProxyError, upstream_failed
+from equipoise.model import AccessLogSpec, World
+from equipoise.policy.balance import ALGORITHMS, Algorithm, Loads
+from equipoise.proxy.access_log import AccessLog, NullLog, make_log
+from equipoise.proxy.downstream_http1 import DownstreamHttp1
+from equipoise.proxy.sides import Connector, Relay, Services
+from equipoise.proxy.upstream_http1 import UpstreamHttp1
+from equipoise.state.ledger import WORKER_CONNECTIONS, WORKER_LOG_DROPPED, WORKER_LOG_LINES, WORKER_PID, WORKER_REQUESTS, Ledger
+from equipoise.state.snapshot import Target, build
+
+# Errors of connect(2) that say that this machine, not the target, is out of something.
+OWN_ERRORS = frozenset({"EMFILE", "ENFILE", "ENOBUFS", "ENOMEM", "EADDRNOTAVAIL"})
+
+
+class TcpConnector(Connector):
+    """New connections, each in a task of its own: this is not the fast path."""
+
+    def __init__(self, services: Services, loop: asyncio.AbstractEventLoop) -> None:
+        self.services = services
+        self.loop = loop
+        self.tasks: set[asyncio.Task[None]] = set()
+        self.turn = 0
+
+    def connect(self, target: Target, relay: Relay) -> None:
+        """See `Connector.connect`."""
+        task = self.loop.create_task(self._connect(target, relay))
+        self.tasks.add(task)
+        task.add_done_callback(self.tasks.discard)
+
+    async def _connect(self, target: Target, relay: Relay) -> None:
+        seconds = self.services.world().limits.connect_seconds
+        try:
+            async with asyncio.timeout(seconds):
+                upstream = await self._first(target)
+        except TimeoutError:
+            relay.upstream_failed(upstream_failed("connect_timeout", RETRY_ALWAYS, "The target did not accept a connection in time.", 504))
+        except OSError as error:
+            relay.upstream_failed(connect_failure(error))
+        else:
+            relay.connected(upstream)
+
+    async def _first(self, target: Target) -> UpstreamHttp1:
+        """Connects to the first of the target's addresses that accepts, beginning with another one each time."""
+        self.turn += 1
+        last: OSError = ConnectionRefusedError("the target has no address")
+        for i in range(len(target.addresses)):
+            address = target.addresses[(self.turn + i) % len(target.addresses)]
+            try:
+                _, protocol = await self.loop.create_connection(
+                    cast("Any", lambda: UpstreamHttp1(self.services, target.slot)), address, target.port
+                )
+            except OSError as error:
+                last = error
+            else:
+                return cast("UpstreamHttp1", protocol)
+        raise last
+
+
+class DataPath:
+    """The data path of one worker."""
+
+    def __init__(self, ledger: Ledger, loop: asyncio.AbstractEventLoop, report: Callable[[str, str, str], None]) -> None:
+        """Carries nothing until `apply`.
+
+        Args:
+            ledger: the worker's.
+            loop: the running loop.
+            report: is told of a target's failures: pool, target, `model.Outcome`.
+        """
+        self.loop = loop
+        self.trouble: Callable[[str], None] = lambda what: None
+        self.log_spec: AccessLogSpec | None = None
+        self.log: AccessLog = NullLog()
+        self.services = Services(ledger, time.monotonic_ns, report)
+        self.services.connector = TcpConnector(self.services, loop)
+        self.services.soon = loop.call_soon
+        self.services.id_prefix = os.urandom(4).hex().encode()
+        self.random = Random()
+        ledger.set_worker(WORKER_PID, os.getpid())
+        self.tick(time.monotonic_ns())
+
+    def apply(self, world: World) -> None:
+        """Takes up a new state of the world; exchanges that run go on under the old one.
+
+        Raises:
+            ValueError, OSError, ImportError: the access log or an algorithm cannot be made; nothing was changed.
+        """
+        services = self.services
+        before = services.snapshot
+        snapshot = build(world, before, services.ledger, self._make)
+        if world.access_log != self.log_spec:
+            self._swap_log(world.access_log)
+        services.snapshot = snapshot
+        if before is not None:
+            now_there = {target.slot: target.addresses for pool in snapshot.pools.values() for target in pool.targets}
+            for pool in before.pools.values():
+                for target in pool.targets:
+                    if now_there.get(target.slot) != target.addresses:
+                        services.idle.close_slot(int(target.slot))
+
+    def downstream(self) -> Any:
+        """A protocol for a connection that was accepted; the factory for `loop.create_server`."""
+        return cast("Any", DownstreamHttp1(self.services))
+
+    @property
+    def connections(self) -> int:
+        """Open connections of clients, tunnels included."""
+        return int(self.services.connections) + len(self.services.tunnels)
+
+    def tick(self, now_ns: i64) -> None:
+        """What is due; called every 100 ms.
+
+        Args:
+            now_ns: monotonic clock, nanoseconds.
+        """
+        services = self.services
+        services.now = now_ns
+        services.set_wall_clock(now_ns, time.time_ns())
+        services.deadlines.tick(now_ns)
+        snapshot = services.snapshot
+        if snapshot is not None:
+            for pool in snapshot.pools.values():
+                pool.loads.refresh_means()
+        self.log.tick()
+        lines, dropped = self.log.counts()
+        ledger = services.ledger
+        ledger.set_worker(WORKER_LOG_LINES, lines)
+        ledger.set_worker(WORKER_LOG_DROPPED, dropped)
+        ledger.set_worker(WORKER_REQUESTS, services.requests)
+        ledger.set_worker(WORKER_CONNECTIONS, self.connections)
+
+    def begin_drain(self) -> None:
+        """Closes idle connections now and the others after their answer; tunnels go on."""
+        self.services.draining = True
+        for downstream in list(self.services.downstreams):
+            assert isinstance(downstream, DownstreamHttp1)
+            downstream.close_idle()
+
+    def abort(self) -> None:
+        """The drain took too long: cuts everything."""
+        for tunnel in list(self.services.tunnels):
+            tunnel.expire(self.services.now)
+        for downstream in list(self.services.downstreams):
+            downstream.abort()
+
+    def reopen_logs(self) -> None:
+        """The log file was renamed."""
+        self.log.reopen()
+
+    def close(self) -> None:
+        """Writes what the log still holds."""
+        self.log.close()
+
+    def _make(self, name: str, loads: Loads) -> Algorithm:
+        known = ALGORITHMS.get(name)
+        if known is None:
+            known = load_algorithm(name)
+        return known(loads, self.random.random)
+
+    def _swap_log(self, spec: AccessLogSpec) -> None:
+        fresh = make_log(spec, self.trouble)
+        self.log.close()
+        self.log = fresh
+        self.log_spec = spec
+        services = self.services
+        off = isinstance(fresh, NullLog)
+        services.log = None if off else fresh
+        services.log_body = 0 if off else spec.body_limit
+        hidden = {name.lower() for name in spec.redact_headers}
+        services.log_headers = tuple((name.lower().encode(), name.lower() in hidden) for name in spec.headers)
+
+
+def load_algorithm(name: str) -> type[Algorithm]:
+    """A user's algorithm, `python:module:Class`.
+
+    Raises:
+        ValueError: it is not such a name, or not a subclass of `Algorithm`.
+        ImportError, AttributeError: it is not there.
+    """
+    from importlib import import_module
+
+    parts = name.split(":")
+    if len(parts) != 3 or parts[0] != "python":
+        raise ValueError(f"no algorithm is called {name!r}")
+    found = getattr(import_module(parts[1]), parts[2])
+    if not isinstance(found, type) or not issubclass(found, Algorithm):
+        raise ValueError(f"{name} is not a subclass of Algorithm")
+    return found
+
+
+def connect_failure(error: OSError) -> ProxyError:
+    """What a failed connect means: nothing reached the target, so another one may always be tried."""
+    import errno
+
+    code = errno.errorcode.get(error.errno or 0, "")
+    if code in OWN_ERRORS:
+        return ProxyError("no_resources", SELF, RETRY_ALWAYS, 503, f"No connection can be made from here: {code}.")
+    kind = "connect_refused" if isinstance(error, ConnectionRefusedError) else "connect_failed"
+    return upstream_failed(kind, RETRY_ALWAYS, "The target did not accept a connection.")

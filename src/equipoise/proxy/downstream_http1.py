@@ -1,0 +1,475 @@
+"""HTTP/1.1 towards a client: one connection, its requests one after the other.
+
+Owns: reading requests and their framing, pipelining, keep-alive, the client's deadlines, how an answer is framed for it.
+Refuses to know: targets, retries, what is logged.
+"""
+
+from http import HTTPStatus
+from typing import Any, Final
+
+import msgspec
+from mypy_extensions import i64
+
+from equipoise.errors import ProxyError, client_failed
+from equipoise.proxy.exchange import Exchange
+from equipoise.proxy.sides import Downstream, Services
+from equipoise.state.connections import NO_DEADLINE
+from equipoise.state.ledger import WORKER_CONNECTIONS
+from equipoise.wire.http1 import ChunkedReader, RequestHead, ResponseHead
+
+# Write-buffer marks: above the first the target is not read, below the second it is again. uvloop's own low mark is 16 bytes.
+HIGH_WATER: Final = 64 * 1024
+LOW_WATER: Final = 16 * 1024
+# Pipelined bytes held while an answer is on its way; above it the client is not read.
+MAX_AHEAD: Final = 64 * 1024
+# A body this large is written beside its head instead of being copied behind it.
+JOIN_LIMIT: Final = 16 * 1024
+# After a last answer with request bytes unread: how long and how much is read and thrown away, so that the client's kernel
+# does not drop the answer for the reset that closing at once would cause (RFC 9112 9.6).
+LINGER_NS: Final = 2 * 1_000_000_000
+LINGER_BYTES: Final = 4 * 1024 * 1024
+
+# What the connection is doing.
+READY: Final = 0  # between requests, or reading a head
+BODY: Final = 1  # an exchange runs, its request is not whole
+ANSWER: Final = 2  # an exchange runs, its request is whole
+LINGERING: Final = 3
+TUNNEL: Final = 4
+CLOSED: Final = 5
+
+REASONS: Final = {int(status): status.phrase.encode() for status in HTTPStatus}
+
+
+class DownstreamHttp1(Downstream):
+    """A client's connection; an asyncio protocol in all but inheritance."""
+
+    def __init__(self, services: Services) -> None:
+        super().__init__()
+        # The connection.
+        self.services = services
+        self.write: Any = None
+        self.state: i64 = READY
+        self.buffer: bytes = b""
+        self.held_back = False
+        self.full = False
+        self.unsent: i64 = 0
+        self.peer: bytes = b""
+        self.counted = False
+        # The fields that say where a request came from, for the Host they were made for.
+        self.forwarded_host: bytes | None = None
+        self.forwarded_fields: bytes = b""
+        # The request.
+        self.head: RequestHead | None = None
+        self.exchange: Exchange | None = None
+        self.left: i64 = 0
+        self.taken: i64 = 0
+        self.chunks: ChunkedReader | None = None
+        self.minor: i64 = 1
+        self.keep_alive = True
+        # The answer.
+        self.begun = False
+        self.encodes = False
+        self.lingered: i64 = 0
+
+    # -- the transport's side --------------------------------------------------------------------------------------------
+
+    def connection_made(self, transport: Any) -> None:
+        """See asyncio.Protocol."""
+        services = self.services
+        self.transport = transport
+        self.write = transport.write
+        transport.set_write_buffer_limits(HIGH_WATER, LOW_WATER)
+        peer = transport.get_extra_info("peername")
+        self.client = peer[0] if peer else ""
+        self.peer = self.client.encode()
+        services.connections += 1
+        services.ledger.set_worker(WORKER_CONNECTIONS, services.connections)
+        services.deadlines.add(self)
+        services.downstreams.add(self)
+        limits = services.world().limits
+        self.deadline = services.now + limits.idle_ns
+        if limits.connections and services.ledger.connections() > limits.connections:
+            self._refuse(client_failed("too_many_connections", 503, "Too many connections."))
+
+    def data_received(self, data: bytes) -> None:
+        """Bytes from the client."""
+        state = self.state
+        if state == READY:
+            if self.buffer:
+                data = self.buffer + data
+                self.buffer = b""
+            self._read_head(data)
+        elif state == BODY:
+            self._read_body(data)
+        elif state == ANSWER:
+            self.buffer = self.buffer + data if self.buffer else data
+            if len(self.buffer) > MAX_AHEAD:
+                self.hold()
+        elif state == LINGERING:
+            self.lingered += len(data)
+            if self.lingered > LINGER_BYTES:
+                self._close_now()
+
+    def eof_received(self) -> bool:
+        """The client closes. It cannot be told from one that only closes its sending side, and most that do are gone."""
+        exchange = self.exchange
+        if exchange is not None:
+            self._close_now()
+            exchange.downstream_lost()
+        return False
+
+    def connection_lost(self, error: Exception | None) -> None:
+        """See asyncio.Protocol."""
+        services = self.services
+        services.connections -= 1
+        services.ledger.set_worker(WORKER_CONNECTIONS, services.connections)
+        services.deadlines.remove(self)
+        services.downstreams.discard(self)
+        self.state = CLOSED
+        exchange = self.exchange
+        if exchange is not None:
+            exchange.downstream_lost()
+
+    def pause_writing(self) -> None:
+        """The client reads slower than the target sends."""
+        self.full = True
+        self.unsent = self.transport.get_write_buffer_size()
+        self.deadline = self.services.now + self.services.world().limits.body_ns
+        if self.exchange is not None:
+            self.exchange.downstream_full()
+
+    def resume_writing(self) -> None:
+        """The client reads again."""
+        self.full = False
+        if self.state == ANSWER:
+            self.deadline = NO_DEADLINE
+        if self.exchange is not None:
+            self.exchange.downstream_drained()
+
+    def expire(self, now: i64) -> None:
+        """The client was too slow, or idle for long enough."""
+        if self.full:
+            unsent: i64 = self.transport.get_write_buffer_size()
+            if unsent < self.unsent:
+                self.unsent = unsent
+                self.deadline = now + self.services.world().limits.body_ns
+                return
+            self._close_now()
+        elif self.state == BODY and self.exchange is not None:
+            if self.held_back:
+                # It is the target that does not read; its own deadline will tell.
+                self.deadline = now + self.services.world().limits.body_ns
+                return
+            self.exchange.request_failed(client_failed("body_timeout", 408, "The request's body did not arrive in time."))
+        elif self.state == READY and (self.head is not None or self.buffer):
+            self._refuse(client_failed("head_timeout", 408, "The request's head did not arrive in time."))
+        elif self.state == READY:
+            self.transport.close()
+        else:
+            self._close_now()
+
+    # -- the request -----------------------------------------------------------------------------------------------------
+
+    def _read_head(self, data: bytes) -> None:
+        services = self.services
+        limits = services.world().limits
+        head = self.head
+        if head is None:
+            head = RequestHead(limits.request_head, limits.header_count, limits.request_target)
+            self.deadline = services.now + limits.head_ns
+        try:
+            if not head.read(data):
+                self.head = head
+                self.buffer = data
+                return
+            self.head = None
+            exchange = Exchange(services, self, head)
+            self.exchange = exchange
+            self.begun = False
+            self.encodes = False
+            self.minor = head.minor
+            self.decodes = head.minor == 0
+            self.keep_alive = not head.close
+            rest = data[head.at :] if head.at < len(data) else b""
+            self._begin_body(exchange, head, rest)
+        except ProxyError as error:
+            self.exchange = None
+            self._refuse(error)
+
+    def _begin_body(self, exchange: Exchange, head: RequestHead, rest: bytes) -> None:
+        """How the body ends (RFC 9112 6.3: a request without either framing has none), and its first bytes."""
+        limits = self.services.world().limits
+        length = head.content_length
+        if length <= 0 and not head.chunked:
+            self.state = ANSWER
+            self.deadline = NO_DEADLINE
+            self.buffer = rest
+            exchange.begin(b"", True)
+            return
+        self.deadline = self.services.now + limits.body_ns
+        if head.chunked:
+            self.taken = 0
+            self.chunks = ChunkedReader(limits.request_head, limits.header_count, False)
+            body = self._take_chunks(rest) if rest else b""
+        else:
+            if limits.request_body and length > limits.request_body:
+                raise client_failed("body_too_large", 413, "The request's body is larger than allowed.")
+            self.left = length
+            body = self._take_length(rest)
+        last = self.left == 0 and self.chunks is None
+        self.state = ANSWER if last else BODY
+        if last:
+            self.deadline = NO_DEADLINE
+        exchange.begin(body, last)
+
+    def _read_body(self, data: bytes) -> None:
+        exchange = self.exchange
+        if exchange is None:
+            return
+        self.deadline = self.services.now + self.services.world().limits.body_ns
+        try:
+            body = self._take_chunks(data) if self.chunks is not None else self._take_length(data)
+        except ProxyError as error:
+            exchange.request_failed(error)
+            return
+        last = self.left == 0 and self.chunks is None
+        if last:
+            self.state = ANSWER
+            self.deadline = NO_DEADLINE
+        exchange.request_body(body, last)
+
+    def _take_length(self, data: bytes) -> bytes:
+        """The part of `data` that is body; the rest is the next request's."""
+        size: i64 = len(data)
+        if size <= self.left:
+            self.left -= size
+            return data
+        body = data[: self.left]
+        self.buffer = data[self.left :]
+        self.left = 0
+        return body
+
+    def _take_chunks(self, data: bytes) -> bytes:
+        """Chunks that may pass on; what is behind the last one is the next request's."""
+        chunks = self.chunks
+        assert chunks is not None
+        body = chunks.feed(data)
+        self.taken += len(data)
+        limit = self.services.world().limits.request_body
+        if limit and self.taken > limit:
+            raise client_failed("body_too_large", 413, "The request's body is larger than allowed.")
+        if chunks.done:
+            self.buffer = chunks.rest
+            self.chunks = None
+            self.left = 0
+        return body
+
+    def _next(self) -> None:
+        """Goes on with what the client sent ahead."""
+        if self.state == READY and self.buffer and self.exchange is None:
+            data = self.buffer
+            self.buffer = b""
+            self._read_head(data)
+
+    def _refuse(self, error: ProxyError) -> None:
+        """Answers a request that never became an exchange, and closes: where the next one begins is not known."""
+        services = self.services
+        services.refused(self, error)
+        self.keep_alive = False
+        self.begun = False
+        self.minor = 1
+        self.send_own(error, 0)
+        self._linger()
+
+    # -- the exchange's side ---------------------------------------------------------------------------------------------
+
+    def protocol(self) -> str:
+        """See `Downstream.protocol`."""
+        return "HTTP/1.1" if self.minor == 1 else "HTTP/1.0"
+
+    def forwarded(self, head: RequestHead) -> bytes:
+        """See `Downstream.forwarded`. Ends in the name of the request id's field; the value follows."""
+        host = head.host
+        plain = head.forwarded_for is None and head.via is None
+        if plain and self.forwarded_host is not None and host == self.forwarded_host:
+            return self.forwarded_fields
+        peer = self.peer if head.forwarded_for is None else head.forwarded_for + b", " + self.peer
+        # The version is the one received (RFC 9110 7.6.3).
+        via = b"1.%d equipoise" % int(head.minor)
+        if head.via is not None:
+            via = head.via + b", " + via
+        parts = [b"X-Forwarded-For: ", peer, b"\r\nX-Forwarded-Proto: http\r\nVia: ", via]
+        if host is None:
+            # HTTP/1.0 without a Host: the address that the client connected to.
+            parts.insert(0, b"Host: " + self._local_authority() + b"\r\n")
+        else:
+            parts.append(b"\r\nX-Forwarded-Host: " + host)
+        parts.append(b"\r\nX-Request-Id: ")
+        fields = b"".join(parts)
+        if plain:
+            self.forwarded_host = host
+            self.forwarded_fields = fields
+        return fields
+
+    def send_interim(self, head: ResponseHead) -> None:
+        """See `Downstream.send_interim`; a client of HTTP/1.0 gets none (RFC 9110 15.2)."""
+        if self.minor == 1:
+            self.write(b"".join([head.status_line, *head.keep, b"\r\n"]))
+
+    def send_head(self, head: ResponseHead, body: bytes, last: bool) -> None:
+        """See `Downstream.send_head`."""
+        self.begun = True
+        exchange = self.exchange
+        assert exchange is not None
+        parts = [head.status_line]
+        parts.extend(head.keep)
+        framed = head.chunked and not self.decodes
+        if framed and (body or not last or exchange.head.method == b"HEAD"):
+            parts.append(head.chunked_lines())
+        elif not last and head.content_length < 0:
+            if self.minor == 1 and not framed:
+                self.encodes = True
+                parts.append(b"Transfer-Encoding: chunked\r\n")
+            else:
+                self.keep_alive = False
+        elif self.decodes and head.chunked:
+            self.keep_alive = False
+        if self.state == BODY or self.services.draining:
+            self.keep_alive = False
+        if not self.keep_alive:
+            parts.append(b"Connection: close\r\n")
+        elif self.minor == 0:
+            parts.append(b"Connection: keep-alive\r\n")
+        parts.append(b"X-Request-Id: ")
+        parts.append(exchange.request_id)
+        parts.append(b"\r\n\r\n")
+        if self.encodes and body:
+            body = chunk(body)
+        if len(body) < JOIN_LIMIT:
+            parts.append(body)
+            self.write(b"".join(parts))
+        else:
+            self.write(b"".join(parts))
+            self.write(body)
+
+    def send_body(self, data: bytes, last: bool) -> None:
+        """See `Downstream.send_body`."""
+        if self.encodes:
+            if data:
+                self.write(chunk(data))
+            if last:
+                self.write(b"0\r\n\r\n")
+        elif data:
+            self.write(data)
+
+    def send_own(self, error: ProxyError, retry_after: int) -> i64:
+        """See `Downstream.send_own`: problem details by RFC 9457."""
+        exchange = self.exchange
+        reason = REASONS.get(error.status, b"Error")
+        problem = {"type": "about:blank", "title": reason.decode(), "status": error.status, "detail": error.detail, "kind": error.kind}
+        if exchange is not None:
+            problem["request_id"] = exchange.request_id.decode("latin-1")
+        body = msgspec.json.encode(problem)
+        parts = [
+            b"HTTP/1.1 %d %b\r\nContent-Type: application/problem+json\r\nContent-Length: %d\r\n" % (error.status, reason, len(body))
+        ]
+        if retry_after:
+            parts.append(b"Retry-After: %d\r\n" % retry_after)
+        if self.state != ANSWER or self.services.draining:
+            self.keep_alive = False
+        if not self.keep_alive:
+            parts.append(b"Connection: close\r\n")
+        elif self.minor == 0:
+            parts.append(b"Connection: keep-alive\r\n")
+        if exchange is not None:
+            parts.append(b"X-Request-Id: " + exchange.request_id + b"\r\n")
+        parts.append(b"\r\n")
+        if exchange is None or exchange.head.method != b"HEAD":
+            parts.append(body)
+        self.write(b"".join(parts))
+        return len(body)
+
+    def hold(self) -> None:
+        """See `Downstream.hold`."""
+        if not self.held_back and self.state != CLOSED:
+            self.held_back = True
+            self.transport.pause_reading()
+
+    def let(self) -> None:
+        """See `Downstream.let`."""
+        if self.held_back and self.state != CLOSED:
+            self.held_back = False
+            self.transport.resume_reading()
+
+    def abort(self) -> None:
+        """See `Downstream.abort`."""
+        self._close_now()
+
+    def exchange_over(self) -> None:
+        """See `Downstream.exchange_over`."""
+        self.exchange = None
+        state = self.state
+        if state == TUNNEL or state == CLOSED:
+            return
+        self.chunks = None
+        if self.held_back:
+            self.let()
+        if state == BODY:
+            # The answer came before the request was whole; what is left of the request is not the next one.
+            self._linger()
+        elif not self.keep_alive or self.services.draining:
+            self.state = CLOSED
+            self.transport.close()
+        else:
+            self.state = READY
+            self.deadline = self.services.now + self.services.world().limits.idle_ns
+            if self.buffer:
+                # Not from here: a long row of pipelined requests would nest as deep as it is long.
+                self.services.soon(self._next)
+
+    def switch(self, head: ResponseHead, protocol: Any) -> bytes:
+        """See `Downstream.switch`."""
+        self.state = TUNNEL
+        self.deadline = NO_DEADLINE
+        upgrade = head.upgrade or b""
+        self.write(b"".join([head.status_line, *head.keep, b"Connection: Upgrade\r\nUpgrade: ", upgrade, b"\r\n\r\n"]))
+        self.services.switched(self)
+        self.transport.set_protocol(protocol)
+        self.let()
+        early = self.buffer
+        self.buffer = b""
+        return early
+
+    # -- endings ---------------------------------------------------------------------------------------------------------
+
+    def _local_authority(self) -> bytes:
+        address = self.transport.get_extra_info("sockname")
+        host = f"[{address[0]}]" if ":" in address[0] else address[0]
+        return f"{host}:{address[1]}".encode()
+
+    def _linger(self) -> None:
+        """Closes the sending side and reads on for a while."""
+        self.state = LINGERING
+        self.buffer = b""
+        self.head = None
+        self.deadline = self.services.now + LINGER_NS
+        self.let()
+        try:
+            self.transport.write_eof()
+        except (OSError, RuntimeError):  # closing already
+            self._close_now()
+
+    def _close_now(self) -> None:
+        self.state = CLOSED
+        self.transport.abort()
+
+    def close_idle(self) -> None:
+        """The worker drains: closes now when nothing is under way, after the answer otherwise."""
+        if self.state == READY and self.head is None and not self.buffer:
+            self.state = CLOSED
+            self.transport.close()
+
+
+def chunk(data: bytes) -> bytes:
+    """One chunk (RFC 9112 7.1)."""
+    return b"%x\r\n%b\r\n" % (len(data), data)

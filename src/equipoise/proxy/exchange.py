@@ -1,0 +1,480 @@
+"""One request and its response. Read this first.
+
+Owns: the order of the phases and the single exit.
+Refuses to know: bytes on the wire, sockets, how a target is chosen, how a line is logged.
+Called by: downstream_http1 (requests), upstream_http1 (answers), through `Relay`.
+
+    begin -> route -> attempt { pick, taking a lease -> acquire a connection -> send } -> relay -> finish
+
+A failed attempt either leads to another one (`policy.retry` has the rule) or to an answer of the balancer's own. Every path
+ends in `finish`, once: it releases the lease, counts, logs, and gives the downstream connection back to its next request.
+"""
+
+from typing import Final
+
+from mypy_extensions import i64
+
+from equipoise.errors import RETRY_ALWAYS, SELF, UPSTREAM, ProxyError, client_failed, refused
+from equipoise.policy.retry import may_retry
+from equipoise.proxy.access_log import Record, body_fields, detailed
+from equipoise.proxy.sides import Downstream, Outgoing, Relay, Services, Upstream
+from equipoise.proxy.tunnel import Tunnel
+from equipoise.state.ledger import (
+    ABORTED,
+    BAD_ANSWERS,
+    BYTES_IN,
+    BYTES_OUT,
+    FAILURES,
+    RETRIES,
+    WORKER_OWN_ANSWERS,
+    Lease,
+)
+from equipoise.state.snapshot import Pool, Target
+from equipoise.wire.http1 import RequestHead, ResponseHead
+
+# What the target's health hears of a failure, by its kind (model.Outcome); other kinds are not the target's fault.
+OUTCOMES: Final = {
+    "connect_refused": "connect_failed",
+    "connect_failed": "connect_failed",
+    "connect_timeout": "connect_failed",
+    "reset": "reset",
+    "closed_early": "reset",
+    "response_timeout": "timeout",
+    "malformed": "malformed",
+}
+# Request bytes held while no connection to a target is there yet; above it the client is not read.
+MAX_HELD: Final = 64 * 1024
+# Retry-After of a 503, in seconds (RFC 9110 10.2.3): a target that is down is probed twice a second.
+RETRY_AFTER: Final = 1
+# nginx's status for a client that left before it was answered; only the log and the counters see it.
+CLIENT_LEFT: Final = 499
+
+
+class Exchange(Relay):
+    """A request in flight: lives from the end of its head to `finish`."""
+
+    def __init__(self, services: Services, downstream: Downstream, head: RequestHead) -> None:
+        # The whole exchange.
+        self.services = services
+        self.downstream = downstream
+        self.head = head
+        self.began: i64 = services.clock()
+        self.request_id: bytes = b""
+        self.pool: Pool | None = None
+        self.attempts: i64 = 0
+        self.tried: list[int] | None = None
+        self.over = False
+        # The attempt at hand.
+        self.target: Target | None = None
+        self.lease: Lease | None = None
+        self.upstream: Upstream | None = None
+        self.picked: i64 = 0
+        self.failed = False
+        self.load: i64 = 0
+        # The request on its way up: its head as it is sent, and the body until it need not be sent again.
+        self.outgoing: bytes = b""
+        self.held: list[bytes] = []
+        self.held_bytes: i64 = 0
+        self.whole = False
+        self.replayable = True
+        # The answer.
+        self.status: i64 = 0
+        self.answered: i64 = 0
+        self.failure: ProxyError | None = None
+        self.bytes_in: i64 = 0
+        self.bytes_out: i64 = 0
+        self.body: list[bytes] | None = None
+        self.body_kept: i64 = 0
+        self.own = False
+
+    # -- the phases ------------------------------------------------------------------------------------------------------
+
+    def begin(self, body: bytes, last: bool) -> None:
+        """Routes the request, makes the head that goes up, and starts the first attempt."""
+        services = self.services
+        head = self.head
+        snapshot = services.world()
+        self.request_id = services.new_request_id() if head.request_id is None else head.request_id
+        pool = snapshot.single
+        if pool is None:
+            pool = self._route()
+        parts = head.keep
+        if head.chunked:
+            parts.append(head.chunked_lines())
+        parts.append(self.downstream.forwarded(head))
+        parts.append(self.request_id)
+        if head.upgrade is not None:
+            parts.append(b"\r\nConnection: Upgrade\r\nUpgrade: " + head.upgrade)
+        parts.append(b"\r\n\r\n")
+        self.outgoing = b"".join(parts)
+        self.whole = last
+        if body:
+            self._hold(body)
+        if pool is None:
+            self._answer(refused("no_route", 404, "No route matches this host and path."))
+            return
+        self.pool = pool
+        pool.budget.earn()
+        self._attempt(pool)
+
+    def _route(self) -> Pool | None:
+        snapshot = self.services.world()
+        name = snapshot.router.match(self.head.host, self.head.target)
+        return None if name is None else snapshot.pools.get(name)
+
+    def _attempt(self, pool: Pool) -> None:
+        """Picks a target, reserves it, and gets a connection to it."""
+        services = self.services
+        now: i64 = self.began if self.attempts == 0 else services.clock()
+        loads = pool.loads
+        loads.refresh(now)
+        skip: list[int] | None = None
+        if self.tried is not None:
+            skip = [i for i, target in enumerate(pool.targets) if int(target.slot) in self.tried]
+        try:
+            index = pool.algorithm.pick(self.head, now, skip)
+        except Exception as error:  # a user's algorithm may raise anything
+            self._answer(refused("algorithm_failed", 500, f"The algorithm failed: {type(error).__name__}."))
+            return
+        if index < 0 or index >= loads.size:
+            failure = self.failure
+            if failure is None:
+                failure = refused("no_target", 503, f"No target of pool {pool.name} can take the request.")
+            self._answer(failure)
+            return
+        target = pool.targets[index]
+        self.target = target
+        self.load = loads.total[index]
+        self.lease = loads.take(index)
+        self.picked = now
+        self.failed = False
+        self.attempts += 1
+        connection = services.idle.take(target.slot)
+        if connection is not None and not self._is_usable(connection):
+            connection = self._next_usable(target)
+        if connection is None:
+            services.connector.connect(target, self)
+        else:
+            assert isinstance(connection, Upstream)
+            self.connected(connection)
+
+    def _is_usable(self, connection: object) -> bool:
+        """A request that must not be sent twice is not risked on a connection that the target has just closed."""
+        assert isinstance(connection, Upstream)
+        return may_retry(_LOST, self.head.method, 1) or connection.is_open()
+
+    def _next_usable(self, target: Target) -> Upstream | None:
+        while True:
+            connection = self.services.idle.take(target.slot)
+            if connection is None:
+                return None
+            assert isinstance(connection, Upstream)
+            if connection.is_open():
+                return connection
+
+    def connected(self, upstream: Upstream) -> None:
+        """Sends the request, as much of it as is here."""
+        if self.over:
+            upstream.close()
+            return
+        self.upstream = upstream
+        data = self.outgoing
+        if self.held:
+            data = data + b"".join(self.held)
+        request = Outgoing(self.head, data, self.downstream.decodes)
+        request.last = self.whole
+        upstream.start(self, request)
+        if not self.replayable:
+            self.held = []
+        if not self.whole:
+            self.downstream.let()
+
+    # -- relay: upwards --------------------------------------------------------------------------------------------------
+
+    def request_body(self, data: bytes, last: bool) -> None:
+        """Passes on more of the request's body, and keeps it while another attempt may need it."""
+        self.whole = last
+        upstream = self.upstream
+        if data:
+            self._hold(data)
+        if upstream is not None:
+            upstream.send_body(data, last)
+        elif self.held_bytes > MAX_HELD and not last:
+            self.downstream.hold()
+
+    def _hold(self, data: bytes) -> None:
+        """Keeps a piece of the body: for the log, for another attempt, or until there is a connection."""
+        size = len(data)
+        self.bytes_in += size
+        if self.body_kept < self.services.log_body:
+            self._capture(data)
+        pool = self.pool
+        limit: i64 = MAX_HELD if pool is None else pool.retry_buffer
+        self.held_bytes += size
+        if self.held_bytes > limit:
+            self.replayable = False
+            if self.upstream is not None:
+                self.held = []
+                return
+        if self.replayable or self.upstream is None:
+            self.held.append(data)
+
+    def _capture(self, data: bytes) -> None:
+        if self.body is None:
+            self.body = []
+        self.body.append(data[: self.services.log_body - self.body_kept])
+        self.body_kept += len(data)
+
+    def upstream_full(self) -> None:
+        """Back-pressure, upwards."""
+        if not self.whole:
+            self.downstream.hold()
+
+    def upstream_drained(self) -> None:
+        """Back-pressure, over."""
+        if not self.whole:
+            self.downstream.let()
+
+    # -- relay: downwards ------------------------------------------------------------------------------------------------
+
+    def interim(self, head: ResponseHead) -> None:
+        """Passes on 100 and 103 (RFC 9110 15.2)."""
+        self.downstream.send_interim(head)
+
+    def response_head(self, head: ResponseHead, body: bytes, last: bool) -> None:
+        """Passes on the answer; from here on there is no other attempt."""
+        self._count_answer(head.status)
+        self.bytes_out = len(body)
+        self.held = []
+        self.replayable = False
+        self.downstream.send_head(head, body, last)
+        if last:
+            self.upstream = None
+            self.finish()
+
+    def response_body(self, data: bytes, last: bool) -> None:
+        """Passes on more of the answer's body."""
+        self.bytes_out += len(data)
+        self.downstream.send_body(data, last)
+        if last:
+            self.upstream = None
+            self.finish()
+
+    def switched(self, head: ResponseHead, rest: bytes) -> None:
+        """Turns both connections into a tunnel, which holds the lease until it closes."""
+        self._count_answer(head.status)
+        upstream = self.upstream
+        assert upstream is not None
+        Tunnel(self.services, self).open(self.downstream, upstream, head, rest)
+        self.upstream = None
+
+    def tunnel_closed(self, bytes_in: i64, bytes_out: i64) -> None:
+        """The tunnel's bytes are the exchange's."""
+        self.bytes_in += bytes_in
+        self.bytes_out += bytes_out
+        self.finish()
+
+    def _count_answer(self, status: i64) -> None:
+        """Notes the answer's first byte, and tells health when it is one that the pool counts as failure."""
+        self.answered = self.services.clock()
+        self.status = status
+        target = self.target
+        pool = self.pool
+        assert target is not None and pool is not None
+        ledger = self.services.ledger
+        ledger.count_answer(target.slot, status, self.answered - self.picked)
+        if status >= 500 and int(status) in pool.failure_statuses:
+            self._count_failure(target)
+            self.services.report(pool.name, target.name, "bad_status")
+
+    def downstream_full(self) -> None:
+        """Back-pressure, downwards."""
+        if self.upstream is not None:
+            self.upstream.hold()
+
+    def downstream_drained(self) -> None:
+        """Back-pressure, over."""
+        if self.upstream is not None:
+            self.upstream.let()
+
+    # -- endings ---------------------------------------------------------------------------------------------------------
+
+    def upstream_failed(self, error: ProxyError) -> None:
+        """An attempt failed: another one, an answer of our own, or, in the middle of an answer, a visible break."""
+        self.upstream = None
+        if self.over:
+            return
+        target = self.target
+        pool = self.pool
+        assert target is not None and pool is not None
+        self.failure = error
+        if error.side == UPSTREAM:
+            self._count_failure(target)
+            outcome = OUTCOMES.get(error.kind)
+            if outcome is not None:
+                self.services.report(pool.name, target.name, outcome)
+        if self.answered:
+            self.downstream.abort()
+            self.finish()
+            return
+        if self._may_retry(pool, error):
+            self.services.ledger.add(target.slot, RETRIES, 1)
+            self._release()
+            if self.tried is None:
+                self.tried = []
+            self.tried.append(int(target.slot))
+            # The snapshot may have changed since the first attempt.
+            current = self.services.world().pools.get(pool.name)
+            self.pool = pool if current is None else current
+            self._attempt(self.pool)
+            return
+        self._answer(error)
+
+    def _count_failure(self, target: Target) -> None:
+        """Counts the attempt as failed, once, whether it was answered or not."""
+        if self.failed:
+            return
+        self.failed = True
+        ledger = self.services.ledger
+        ledger.add(target.slot, FAILURES, 1)
+        if self.answered:
+            ledger.add(target.slot, BAD_ANSWERS, 1)
+
+    def _may_retry(self, pool: Pool, error: ProxyError) -> bool:
+        left = int(pool.attempts - self.attempts)
+        if not self.replayable or not may_retry(error, self.head.method, left):
+            return False
+        return error.retry == RETRY_ALWAYS or pool.budget.spend(self.services.clock())
+
+    def request_failed(self, error: ProxyError) -> None:
+        """The client's fault, in the middle of its request."""
+        if self.over:
+            return
+        self.failure = error
+        self._cancel()
+        if self.answered:
+            self.downstream.abort()
+            self.finish()
+        else:
+            self._answer(error)
+
+    def downstream_lost(self) -> None:
+        """The client left: nobody's failure."""
+        if self.over:
+            return
+        self._cancel()
+        if not self.answered:
+            self.status = CLIENT_LEFT
+            if self.target is not None:
+                self.services.ledger.add(self.target.slot, ABORTED, 1)
+        self.failure = client_failed("client_left", CLIENT_LEFT, "The client closed the connection.")
+        self.finish()
+
+    def _cancel(self) -> None:
+        upstream = self.upstream
+        if upstream is not None:
+            self.upstream = None
+            upstream.cancel()
+
+    def _answer(self, error: ProxyError) -> None:
+        """Answers for the balancer itself."""
+        self.failure = error
+        self.own = True
+        self.status = error.status
+        self.services.ledger.add_worker(WORKER_OWN_ANSWERS + error.status // 100 - 1, 1)
+        wait = RETRY_AFTER if error.status == 503 and error.side == SELF else 0
+        self.bytes_out = self.downstream.send_own(error, wait)
+        self.finish()
+
+    def _release(self) -> None:
+        lease = self.lease
+        if lease is not None:
+            self.lease = None
+            lease.release()
+
+    def finish(self) -> None:
+        """The single exit."""
+        if self.over:
+            return
+        self.over = True
+        self._release()
+        services = self.services
+        services.requests += 1
+        target = self.target
+        if target is not None:
+            ledger = services.ledger
+            if self.bytes_in:
+                ledger.add(target.slot, BYTES_IN, self.bytes_in)
+            ledger.add(target.slot, BYTES_OUT, self.bytes_out)
+        log = services.log
+        if log is not None:
+            log.write(self._record(services))
+        self.held = []
+        self.downstream.exchange_over()
+
+    def _record(self, services: Services) -> Record:
+        """The line of the access log."""
+        head = self.head
+        target = self.target
+        pool = self.pool
+        failure = self.failure
+        own = self.own
+        now: i64 = services.clock()
+        body: str | None = None
+        encoded: str | None = None
+        truncated = self.body_kept > services.log_body
+        if self.body is not None:
+            body, encoded = body_fields(b"".join(self.body), truncated)
+        record = Record(
+            services.stamp(self.began),
+            text(self.request_id),
+            self.downstream.client,
+            text(head.method),
+            None if head.host is None else text(head.host),
+            text(head.target),
+            self.downstream.protocol(),
+            int(self.status),
+            None if target is None or own else target.name,
+            None if pool is None else pool.name,
+            int(self.attempts),
+            milliseconds(now - self.began),
+            milliseconds(self.answered - self.picked) if self.answered else None,
+            int(self.bytes_in),
+            int(self.bytes_out),
+            body,
+            "off",
+            None if failure is None else f"{failure.kind} ({failure.side})",
+            None if pool is None or target is None else pool.reason(self.load),
+        )
+        if truncated or encoded is not None or services.log_headers:
+            return detailed(record, encoded, truncated, logged_headers(head, services.log_headers))
+        return record
+
+
+def text(raw: bytes) -> str:
+    """Bytes of a head as text; those above 0x7F, which may be in any encoding, one to one."""
+    return raw.decode("latin-1")
+
+
+def milliseconds(elapsed_ns: i64) -> float:
+    """Nanoseconds as milliseconds with three decimals."""
+    return float(int(elapsed_ns // 1000)) / 1000.0
+
+
+def logged_headers(head: RequestHead, wanted: tuple[tuple[bytes, bool], ...]) -> dict[str, str] | None:
+    """The request's fields that the log is to carry.
+
+    Args:
+        head: the request.
+        wanted: names in lower case, and whether the value is to be hidden.
+    """
+    found: dict[str, str] = {}
+    for name, hidden in wanted:
+        value = head.find(name)
+        if value is not None:
+            found[text(name)] = "[redacted]" if hidden else text(value)
+    return found or None
+
+
+# A connection that was lost after something was sent: the question `_is_usable` asks of the retry rule.
+_LOST: Final = ProxyError("reset", UPSTREAM, 1, 502, "")

@@ -1,0 +1,137 @@
+"""Batches of log lines to a file, from a thread of their own.
+
+Owns: the file, the bounded queue before it, and what happens when it cannot be written.
+Refuses to know: what the lines say.
+"""
+
+import os
+import threading
+from collections import deque
+from collections.abc import Callable
+from typing import Final
+
+# Bytes that may wait for the disk; at 400 bytes a line these are some 40,000 lines.
+MAX_QUEUE: Final = 16 * 1024 * 1024
+# Seconds between two attempts while the file cannot be written.
+RETRY_SECONDS: Final = 0.5
+
+
+class BatchWriter:
+    """Writes in the background; `put` never blocks and never fails."""
+
+    def __init__(self, path: str, on_trouble: Callable[[str], None]) -> None:
+        """Opens the file and starts the thread.
+
+        Args:
+            path: of the file, appended to; `-` is standard output.
+            on_trouble: is told, from the writing thread, when lines are lost and when writing works again.
+
+        Raises:
+            OSError: the file cannot be opened.
+        """
+        self.path = path
+        self.on_trouble = on_trouble
+        self.written = 0
+        self.dropped = 0
+        # Guarded by `wake`: the queue, its size in bytes, and the two wishes.
+        self.wake = threading.Condition()
+        self.queue: deque[tuple[bytes, int]] = deque()
+        self.waiting = 0
+        self.reopening = False
+        self.closing = False
+        # The thread's own.
+        self.descriptor = self._open()
+        self.failing = False
+        self.thread = threading.Thread(target=self._run, name="access-log", daemon=True)
+        self.thread.start()
+
+    def put(self, lines: bytes, count: int) -> None:
+        """Queues lines; when the queue is full they are dropped and counted.
+
+        Args:
+            lines: whole lines.
+            count: how many.
+        """
+        with self.wake:
+            if self.waiting + len(lines) > MAX_QUEUE:
+                self.dropped += count
+                return
+            self.queue.append((lines, count))
+            self.waiting += len(lines)
+            self.wake.notify()
+
+    def reopen(self) -> None:
+        """Opens the path again before the next write: the file was renamed."""
+        with self.wake:
+            self.reopening = True
+            self.wake.notify()
+
+    def close(self) -> None:
+        """Writes what is queued, with one attempt and 5 seconds at most, and ends the thread."""
+        with self.wake:
+            self.closing = True
+            self.wake.notify()
+        self.thread.join(5.0)
+
+    def _open(self) -> int:
+        if self.path == "-":
+            return 1
+        return os.open(self.path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o640)
+
+    def _run(self) -> None:
+        while True:
+            with self.wake:
+                while not self.queue and not self.reopening and not self.closing:
+                    self.wake.wait()
+                reopening, self.reopening = self.reopening, False
+                closing = self.closing
+                entries = list(self.queue)
+                self.queue.clear()
+                self.waiting = 0
+            if reopening:
+                self._reopen()
+            for lines, count in entries:
+                self._write(lines, count)
+            if closing and not entries:
+                break
+        if self.path != "-" and self.descriptor >= 0:
+            os.close(self.descriptor)
+
+    def _reopen(self) -> None:
+        try:
+            fresh = self._open()
+        except OSError as error:
+            self._trouble(f"cannot reopen {self.path}: {error.strerror}; going on in the old file")
+            return
+        if self.path != "-":
+            old, self.descriptor = self.descriptor, fresh
+            os.close(old)
+
+    def _write(self, lines: bytes, count: int) -> None:
+        """Writes a batch to its end; on an error it is tried again until the queue behind it is full or the log closes."""
+        view = memoryview(lines)
+        while view:
+            try:
+                view = view[os.write(self.descriptor, view) :]
+            except OSError as error:
+                if not self._wait_for_disk(error):
+                    self.dropped += count
+                    return
+        self.written += count
+        if self.failing:
+            self.failing = False
+            self.on_trouble(f"access log {self.path}: writing works again; {self.dropped} lines were dropped so far")
+
+    def _wait_for_disk(self, error: OSError) -> bool:
+        """Says once that writing fails, then waits; false when this batch is to be given up."""
+        if not self.failing:
+            self.failing = True
+            self._trouble(f"cannot write: {error.strerror}; lines are kept up to {MAX_QUEUE >> 20} MiB, then dropped")
+        with self.wake:
+            if self.closing or self.waiting > MAX_QUEUE // 2:
+                return False
+            self.wake.wait(RETRY_SECONDS)
+            return not self.closing
+
+    def _trouble(self, what: str) -> None:
+        self.on_trouble(f"access log {self.path}: {what}; {self.dropped} lines dropped so far")

@@ -1,0 +1,278 @@
+"""The two sides of an exchange, and what it needs of its worker: the seams between the modules of the data path.
+
+Owns: who may call what on whom.
+Refuses to know: protocols (downstream_*, upstream_*), the order of the phases (exchange).
+
+Native base classes and not protocols: calls through them stay native when compiled.
+"""
+
+from collections.abc import Callable
+from datetime import UTC, datetime
+from itertools import count
+from typing import Any
+
+from mypy_extensions import i64
+
+from equipoise.errors import ProxyError
+from equipoise.proxy.access_log import AccessLog, refusal
+from equipoise.state.connections import Deadlines, IdleConnections, Reusable, Timed
+from equipoise.state.ledger import WORKER_OWN_ANSWERS, Ledger
+from equipoise.state.snapshot import Snapshot, Target
+from equipoise.wire.http1 import RequestHead, ResponseHead
+
+
+class Relay:
+    """What both sides call back: an exchange."""
+
+    # -- by the upstream side
+
+    def connected(self, upstream: "Upstream") -> None:
+        """A connection to the picked target is ready."""
+        raise AssertionError
+
+    def interim(self, head: ResponseHead) -> None:
+        """A 1xx answer other than 101."""
+        raise AssertionError
+
+    def response_head(self, head: ResponseHead, body: bytes, last: bool) -> None:
+        """The final answer's head, with what came of its body in the same read."""
+        raise AssertionError
+
+    def response_body(self, data: bytes, last: bool) -> None:
+        """More of the answer's body, framed as it goes to the client."""
+        raise AssertionError
+
+    def switched(self, head: ResponseHead, rest: bytes) -> None:
+        """101: from now on both connections carry another protocol; `rest` are its first bytes."""
+        raise AssertionError
+
+    def upstream_failed(self, error: ProxyError) -> None:
+        """The attempt failed; the upstream side has let go of the exchange."""
+        raise AssertionError
+
+    def upstream_full(self) -> None:
+        """The target reads slower than the client sends."""
+        raise AssertionError
+
+    def upstream_drained(self) -> None:
+        """The target reads again."""
+        raise AssertionError
+
+    def tunnel_closed(self, bytes_in: i64, bytes_out: i64) -> None:
+        """The tunnel that `switched` began has closed."""
+        raise AssertionError
+
+    # -- by the downstream side
+
+    def begin(self, body: bytes, last: bool) -> None:
+        """The head is read; `body` is what came behind it."""
+        raise AssertionError
+
+    def request_body(self, data: bytes, last: bool) -> None:
+        """More of the request's body, framed as it goes to the target."""
+        raise AssertionError
+
+    def request_failed(self, error: ProxyError) -> None:
+        """The client broke the rules, or was too slow, in the middle of its request."""
+        raise AssertionError
+
+    def downstream_lost(self) -> None:
+        """The client left."""
+        raise AssertionError
+
+    def downstream_full(self) -> None:
+        """The client reads slower than the target sends."""
+        raise AssertionError
+
+    def downstream_drained(self) -> None:
+        """The client reads again."""
+        raise AssertionError
+
+
+class Downstream(Timed):
+    """The client's connection, or its stream."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.client: str = ""
+        # Chunked bodies reach this client without their framing.
+        self.decodes = False
+        # What the balancer adds to every request of this connection but its id: X-Forwarded-*, Via.
+        self.transport: Any = None
+
+    def protocol(self) -> str:
+        """HTTP/1.1, as the access log says it."""
+        raise AssertionError
+
+    def forwarded(self, head: RequestHead) -> bytes:
+        """The field lines that tell the target about this client."""
+        raise AssertionError
+
+    def send_interim(self, head: ResponseHead) -> None:
+        """Passes on a 1xx answer."""
+        raise AssertionError
+
+    def send_head(self, head: ResponseHead, body: bytes, last: bool) -> None:
+        """Passes on an answer's head and the beginning of its body."""
+        raise AssertionError
+
+    def send_body(self, data: bytes, last: bool) -> None:
+        """Passes on more of the body."""
+        raise AssertionError
+
+    def send_own(self, error: ProxyError, retry_after: int) -> i64:
+        """Answers for the balancer itself; returns the bytes of the body."""
+        raise AssertionError
+
+    def hold(self) -> None:
+        """Stops reading from the client."""
+        raise AssertionError
+
+    def let(self) -> None:
+        """Reads from the client again."""
+        raise AssertionError
+
+    def abort(self) -> None:
+        """Breaks off in the middle of an answer, so that the client sees it is not whole."""
+        raise AssertionError
+
+    def exchange_over(self) -> None:
+        """The exchange has ended; the connection may take the next."""
+        raise AssertionError
+
+    def switch(self, head: ResponseHead, protocol: Any) -> bytes:
+        """Sends the 101 and hands the connection to a tunnel; returns what the client sent already."""
+        raise AssertionError
+
+
+class Upstream(Reusable):
+    """A connection to a target, or a stream of one."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.transport: Any = None
+        # How many exchanges it carried before this one.
+        self.uses: i64 = 0
+
+    def start(self, relay: Relay, request: "Outgoing") -> None:
+        """Sends a request, and reports its answer to `relay`."""
+        raise AssertionError
+
+    def send_body(self, data: bytes, last: bool) -> None:
+        """Sends more of the request's body."""
+        raise AssertionError
+
+    def hold(self) -> None:
+        """Stops reading from the target."""
+        raise AssertionError
+
+    def let(self) -> None:
+        """Reads from the target again."""
+        raise AssertionError
+
+    def cancel(self) -> None:
+        """Ends the attempt at once, without a call back."""
+        raise AssertionError
+
+
+class Outgoing:
+    """A request as it is to be sent: the bytes, and what the reader of the answer must know about it."""
+
+    def __init__(self, head: RequestHead, data: bytes, decode: bool) -> None:
+        self.data = data
+        self.last = True
+        self.head_only = head.method == b"HEAD"
+        self.upgrade = head.upgrade is not None
+        self.decode = decode
+
+
+class Connector:
+    """Makes new connections to targets."""
+
+    def connect(self, target: Target, relay: Relay) -> None:
+        """Calls `relay.connected`, or `relay.upstream_failed`, later."""
+        raise AssertionError
+
+
+class Services:
+    """What an exchange needs of its worker. `snapshot` and `log` are swapped whole; nothing else changes."""
+
+    def __init__(self, ledger: Ledger, clock: Callable[[], int], report: Callable[[str, str, str], None]) -> None:
+        """Belongs to one worker.
+
+        Args:
+            ledger: the worker's.
+            clock: monotonic, nanoseconds.
+            report: is told of a target's failures: pool, target, `model.Outcome`.
+        """
+        self.ledger = ledger
+        self.clock = clock
+        self.report = report
+        self.deadlines = Deadlines()
+        self.idle = IdleConnections()
+        self.numbers = count(1)
+        # Set by the data path before the first connection.
+        self.connector: Connector = Connector()
+        self.snapshot: Snapshot | None = None
+        self.log: AccessLog | None = None
+        self.log_body: i64 = 0
+        self.log_headers: tuple[tuple[bytes, bool], ...] = ()
+        self.id_prefix: bytes = b""
+        self.draining = False
+        self.soon: Callable[[Callable[[], None]], object] = call_now
+        # Open connections of clients, and the tunnels that some of them became.
+        self.downstreams: set[Downstream] = set()
+        self.tunnels: list[Timed] = []
+        self._wall_offset: i64 = 0
+        self._second: i64 = -1
+        self._prefix = ""
+        self.connections: i64 = 0
+        self.requests: i64 = 0
+        # The clock as of the last tick: good enough for deadlines, and free.
+        self.now: i64 = 0
+
+    def world(self) -> Snapshot:
+        """The snapshot in force."""
+        snapshot = self.snapshot
+        assert snapshot is not None
+        return snapshot
+
+    def switched(self, downstream: Downstream) -> None:
+        """A connection became a tunnel: from now on it is counted there."""
+        self.connections -= 1
+        self.deadlines.remove(downstream)
+        self.downstreams.discard(downstream)
+
+    def refused(self, downstream: Downstream, error: ProxyError) -> None:
+        """A connection was answered before there was an exchange: counted and logged all the same."""
+        self.ledger.add_worker(WORKER_OWN_ANSWERS + error.status // 100 - 1, 1)
+        log = self.log
+        if log is not None:
+            log.write(refusal(self.stamp(self.clock()), downstream.client, error))
+
+    def set_wall_clock(self, monotonic_ns: i64, wall_ns: i64) -> None:
+        """Ties the two clocks together; done at each tick, so that log lines follow corrections of the wall clock."""
+        self._wall_offset = wall_ns - monotonic_ns
+
+    def stamp(self, monotonic_ns: i64) -> str:
+        """RFC 3339 with milliseconds; the date is formatted once a second."""
+        ms = (monotonic_ns + self._wall_offset) // 1_000_000
+        second = ms // 1000
+        if second != self._second:
+            self._second = second
+            self._prefix = format_second(int(second))
+        return f"{self._prefix}{int(ms - second * 1000):03d}Z"
+
+    def new_request_id(self) -> bytes:
+        """Unique over workers and restarts: a random prefix made at the worker's start, and a number."""
+        return b"%b%08x" % (self.id_prefix, next(self.numbers))
+
+
+def format_second(second: int) -> str:
+    """Seconds since 1970 as RFC 3339 up to the decimal point."""
+    return datetime.fromtimestamp(second, UTC).strftime("%Y-%m-%dT%H:%M:%S.")
+
+
+def call_now(callback: Callable[[], None]) -> None:
+    """Stands in for the loop's `call_soon` until there is one."""
+    callback()

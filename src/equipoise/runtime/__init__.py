@@ -1,0 +1,1 @@
+"""Processes: one supervisor, N workers, the channel between them, and the health of the targets."""

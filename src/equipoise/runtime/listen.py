@@ -1,0 +1,138 @@
+"""Listening sockets.
+
+Owns: one SO_REUSEPORT socket per listener and worker slot, and what is said when an address cannot be had.
+Refuses to know: who accepts from them.
+
+The supervisor keeps them open for as long as it lives: connections that arrive while a worker is dead wait in its
+socket's queue for the successor.
+"""
+
+import errno
+import os
+import socket
+import struct
+from dataclasses import dataclass
+from typing import Final
+
+from equipoise.config.addresses import Address, parse_address
+
+BACKLOG: Final = 4096
+# Linux, asm-generic/socket.h; Python's socket module does not name it.
+SO_ATTACH_FILTER: Final = 26
+# A classic BPF program over a TCP header: drop what has SYN and not ACK, let everything else pass.
+_DROP_SYN: Final = (
+    (0x30, 0, 0, 13),  # load the byte of flags
+    (0x54, 0, 0, 0x12),  # keep SYN and ACK
+    (0x15, 0, 1, 0x02),  # SYN alone?
+    (0x06, 0, 0, 0),  # drop
+    (0x06, 0, 0, 0xFFFFFFFF),  # pass
+)
+
+
+class ListenError(Exception):
+    """An address that cannot be listened on; the text is for the user."""
+
+
+@dataclass(frozen=True)
+class Listener:
+    """One address with a socket for each worker slot; `address` holds the real port."""
+
+    address: str
+    sockets: tuple[socket.socket, ...]
+
+    def close(self) -> None:
+        """Close the supervisor's side; a worker's own copy stays open."""
+        for sock in self.sockets:
+            sock.close()
+
+    def refuse_new(self) -> None:
+        """Answer no new connection from now on, so that what waits in the queues can be accepted before the close.
+
+        Closing a listening socket resets what waits in its queue. New connections therefore stop first: their SYN is
+        dropped, and the client's kernel, which tries again after a second, is refused then. Where the system knows no
+        socket filters, a connection that arrives in the last moment is reset.
+        """
+        program = b"".join(struct.pack("HBBI", *instruction) for instruction in _DROP_SYN)
+        buffer = struct.pack("HL", len(_DROP_SYN), _address_of(program))
+        for sock in self.sockets:
+            try:
+                sock.setsockopt(socket.SOL_SOCKET, SO_ATTACH_FILTER, buffer)
+            except OSError:
+                return
+
+
+def open_listener(text: str, count: int) -> Listener:
+    """Listen on `host:port`, once for each of `count` workers.
+
+    Raises:
+        ListenError: the address is taken, not permitted, or not one of this machine.
+    """
+    address = parse_address(text)
+    try:
+        family, place = _resolve(address)
+        _check_free(family, place)
+        sockets: list[socket.socket] = []
+        try:
+            for _ in range(count):
+                sockets.append(_bind(family, place, share=True))
+                # Port 0 gets its number with the first socket; the others must share it.
+                place = (place[0], sockets[0].getsockname()[1])
+            for sock in sockets:
+                sock.listen(BACKLOG)
+        except OSError:
+            for sock in sockets:
+                sock.close()
+            raise
+    except OSError as error:
+        raise ListenError(_explain(text, address, error)) from error
+    return Listener(str(Address(address.host, place[1])), tuple(sockets))
+
+
+def _resolve(address: Address) -> tuple[socket.AddressFamily, tuple[str, int]]:
+    found = socket.getaddrinfo(address.host, address.port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
+    # "localhost" is usually both; IPv4 is what most clients of it try.
+    found.sort(key=lambda info: info[0] != socket.AF_INET)
+    family, _, _, _, place = found[0]
+    return family, (str(place[0]), address.port)
+
+
+def _check_free(family: socket.AddressFamily, place: tuple[str, int]) -> None:
+    """SO_REUSEPORT would silently share the port with another process of this user; a plain bind would not."""
+    if place[1] != 0:
+        _bind(family, place, share=False).close()
+
+
+def _bind(family: socket.AddressFamily, place: tuple[str, int], *, share: bool) -> socket.socket:
+    sock = socket.socket(family, socket.SOCK_STREAM)
+    try:
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        if share:
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+        if family == socket.AF_INET6:
+            # "0.0.0.0:80" and "[::]:80" may stand side by side in a file.
+            sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+        sock.bind(place)
+        sock.settimeout(0)
+    except OSError:
+        sock.close()
+        raise
+    return sock
+
+
+def _explain(text: str, address: Address, error: OSError) -> str:
+    if isinstance(error, socket.gaierror):
+        return f"cannot listen on {text}: the name {address.host} does not resolve ({error.strerror})"
+    if error.errno == errno.EADDRINUSE:
+        return f"cannot listen on {text}: another process listens there already"
+    if error.errno in (errno.EACCES, errno.EPERM):
+        return f"cannot listen on {text}: not permitted (ports below 1024 need CAP_NET_BIND_SERVICE)"
+    if error.errno == errno.EADDRNOTAVAIL:
+        return f"cannot listen on {text}: this machine has no such address"
+    return f"cannot listen on {text}: {os.strerror(error.errno) if error.errno else error}"
+
+
+def _address_of(program: bytes) -> int:
+    """Where the bytes are in memory, for the kernel to read them during one call."""
+    import ctypes  # noqa: PLC0415 -- 10 ms that only a drain needs
+
+    return ctypes.cast(ctypes.c_char_p(program), ctypes.c_void_p).value or 0

@@ -1,0 +1,96 @@
+"""What is done once, before anything runs.
+
+Owns: the checks of the surroundings, the shared memory, the listening sockets, and what the first log lines say.
+Refuses to know: what happens afterwards.
+"""
+
+import mmap
+import os
+import platform
+import resource
+from importlib import metadata
+from typing import Final
+
+from equipoise.config.schema import MAX_SLOTS, Config
+from equipoise.config.world import listen_addresses, worker_count
+from equipoise.runtime.app_log import AppLog
+from equipoise.runtime.listen import Listener, ListenError, open_listener
+from equipoise.state import ledger as ledger_module
+from equipoise.state.ledger import Ledger
+
+# Older ones close a file descriptor twice: answers can reach the wrong client (MagicStack/uvloop 645).
+OLDEST_UVLOOP: Final = (0, 23)
+
+
+class UnfitError(Exception):
+    """This process cannot be a balancer; the text says why."""
+
+
+def check_surroundings() -> None:
+    """Refuse an event loop that mixes up connections.
+
+    Raises:
+        UnfitError: uvloop is too old.
+    """
+    version = metadata.version("uvloop")
+    if tuple(int(part) for part in version.split(".")[:2]) < OLDEST_UVLOOP:
+        raise UnfitError(f"uvloop {version} is too old: 0.23.0 is the first that is safe to use")
+
+
+def is_compiled() -> bool:
+    """Whether the data path runs as compiled modules."""
+    return not str(ledger_module.__file__).endswith(".py")
+
+
+def version() -> str:
+    """The version of Equipoise; a source tree that was never installed has none."""
+    try:
+        return metadata.version("equipoise")
+    except metadata.PackageNotFoundError:
+        return "not installed"
+
+
+def announce(log: AppLog, config: Config) -> None:
+    """Say what runs, and loudly when it runs slowly."""
+    log.info(
+        "starting",
+        version=version(),
+        compiled=is_compiled(),
+        pid=os.getpid(),
+        workers=worker_count(config),
+        python=platform.python_version(),
+        uvloop=metadata.version("uvloop"),
+    )
+    if not is_compiled():
+        log.warning("INTERPRETED: the data path is not compiled and costs about 20 times the CPU", compiled=False)
+
+
+def raise_file_limit() -> None:
+    """Each connection is a file descriptor: take as many as the system grants. Workers inherit the limit."""
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+
+
+def make_ledger(rows: int) -> tuple[int, Ledger]:
+    """The shared memory as a file descriptor to hand down, and the supervisor's view of it."""
+    fd = os.memfd_create("equipoise-ledger")
+    size = Ledger.size(rows, MAX_SLOTS)
+    os.ftruncate(fd, size)
+    return fd, Ledger(mmap.mmap(fd, size), rows, MAX_SLOTS, -1)
+
+
+def open_listeners(config: Config) -> tuple[Listener, ...]:
+    """All listeners of the file, or none.
+
+    Raises:
+        UnfitError: one of them cannot be had.
+    """
+    listeners: list[Listener] = []
+    try:
+        for address in listen_addresses(config):
+            listeners.append(open_listener(address, worker_count(config)))  # noqa: PERF401 -- those open so far are closed
+    except ListenError as error:
+        for listener in listeners:
+            listener.close()
+        raise UnfitError(str(error)) from error
+    return tuple(listeners)

@@ -1,0 +1,252 @@
+"""All targets as the supervisor knows them.
+
+Owns: for each target its slot, its addresses, its health and what an operator ordered; from all of it, the world.
+Refuses to know: sockets, processes, who reports and who is told.
+
+It decides synchronously and returns what flipped; the caller logs and publishes.
+"""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Final
+
+from equipoise.config.addresses import parse_url
+from equipoise.config.schema import Config, HealthConfig, TargetConfig
+from equipoise.config.world import build_world
+from equipoise.model import Outcome, TargetSpec, TargetState, World
+from equipoise.policy.health import Health, HealthRules, elapse, is_failed_answer, observe
+from equipoise.runtime.slots import Key, NoSlotError, Slots
+
+_CAUSES: Final = {
+    Outcome.CONNECT_FAILED: "connect failed",
+    Outcome.PROBE_FAILED: "health probe failed",
+    Outcome.RESET: "answers failed: connection reset",
+    Outcome.TIMEOUT: "answers failed: no response in time",
+    Outcome.BAD_STATUS: "answers failed: bad status",
+    Outcome.MALFORMED: "answers failed: malformed response",
+}
+
+
+@dataclass(frozen=True)
+class Flip:
+    """A target that takes requests now and did not before, or the other way."""
+
+    key: Key
+    before: TargetState
+    after: TargetState
+    reason: str
+
+
+@dataclass
+class Entry:
+    """One target. Changed by `TargetTable` only."""
+
+    key: Key
+    host: str
+    port: int
+    slot: int
+    config: TargetConfig
+    health_config: HealthConfig
+    rules: HealthRules
+    addresses: tuple[str, ...] = ()
+    health: Health = field(default_factory=Health)
+    # What an operator ordered; it overrides health.
+    ordered: TargetState | None = None
+    # The cumulative count of good answers at the last failure: if it moved, the failures are not in a row.
+    ok_seen: int = 0
+    state: TargetState = TargetState.UP
+    reason: str | None = None
+    since: datetime = field(default_factory=lambda: datetime.now(UTC))
+
+
+class TargetTable:
+    """The targets of all pools."""
+
+    def __init__(
+        self, slots: Slots, good_answers: Callable[[int], int], resolve: Callable[[str], tuple[str, ...]]
+    ) -> None:
+        """Empty.
+
+        Args:
+            slots: gives each pool and target its slot.
+            good_answers: cumulative count of good answers at a slot, over all workers.
+            resolve: the addresses of a host, as known now.
+        """
+        self._slots = slots
+        self._good_answers = good_answers
+        self._resolve = resolve
+        self._entries: dict[Key, Entry] = {}
+        self._pools: set[Key] = set()
+
+    def __iter__(self) -> Iterator[Entry]:
+        """All targets, pool by pool."""
+        return iter(list(self._entries.values()))
+
+    def get(self, pool: str, target: str) -> Entry | None:
+        """One target, or None when there is none of that name."""
+        return self._entries.get(Key(pool, target))
+
+    def hosts(self) -> set[str]:
+        """The hosts of all targets."""
+        return {entry.host for entry in self._entries.values()}
+
+    def install(self, config: Config, now: float) -> None:
+        """Make the table that of `config`. Targets that stay keep their slot, health and orders.
+
+        Raises:
+            NoSlotError: there are too many targets.
+        """
+        entries: dict[Key, Entry] = {}
+        pools = {Key(pool) for pool in config.pools}
+        try:
+            for pool, pool_config in config.pools.items():
+                near = self._slots.take(Key(pool), self._slots.next_pool())
+                for target in pool_config.targets:
+                    key = Key(pool, target.name)
+                    near = self._slots.take(key, near + 1)
+                    entries[key] = self._entry(key, target, pool_config.health, near)
+        except NoSlotError:
+            self._slots.retain(self._pools | self._entries.keys(), now)
+            raise
+        self._slots.retain(pools | entries.keys(), now)
+        self._pools = pools
+        self._entries = entries
+        for entry in entries.values():
+            self._settle(entry)
+
+    def world(self, config: Config) -> World:
+        """What the workers are to act on. `config` is the one that was installed last."""
+        return build_world(config, self._spec, lambda pool: self._slots.take(Key(pool), 0))
+
+    def failed(self, key: Key, outcome: Outcome, good: int, now: float) -> list[Flip]:
+        """Take in that a request failed.
+
+        Args:
+            key: the target.
+            outcome: how it failed.
+            good: how many good answers the target had given by then.
+            now: the clock.
+        """
+        entry = self._entries.get(key)
+        if entry is None:
+            return []
+        # Reports of different workers may overtake each other, so an older count is no news.
+        if good > entry.ok_seen:
+            entry.ok_seen = good
+            entry.health, _ = observe(entry.health, Outcome.OK, now, entry.rules)
+        health, flipped = observe(entry.health, outcome, now, entry.rules)
+        if flipped and is_failed_answer(outcome) and self._is_last(entry):
+            # A target that fails some of its answers is better than none. Its count stays one short of the threshold,
+            # so the next failure takes it down if another has come up.
+            return []
+        entry.health = health
+        return self._settle(entry) if flipped else []
+
+    def probed(self, key: Key, outcome: Outcome, detail: str, now: float) -> list[Flip]:
+        """Take in what a probe showed; `detail` says why it failed."""
+        entry = self._entries.get(key)
+        if entry is None:
+            return []
+        entry.health, flipped = observe(entry.health, outcome, now, entry.rules)
+        return self._settle(entry, detail) if flipped else []
+
+    def elapse(self, now: float) -> list[Flip]:
+        """Take in that time has passed."""
+        flips = []
+        for entry in self._entries.values():
+            entry.health, flipped = elapse(entry.health, now, entry.rules)
+            if flipped:
+                flips += self._settle(entry)
+        return flips
+
+    def resolved(self, host: str, addresses: tuple[str, ...]) -> list[Flip]:
+        """Take in that a name leads elsewhere now."""
+        flips = []
+        for entry in self._entries.values():
+            if entry.host == host:
+                entry.addresses = addresses
+                flips += self._settle(entry)
+        return flips
+
+    def order(self, key: Key, state: TargetState | None) -> list[Flip]:
+        """What an operator wants of a target: draining, down, or (None) what its health says.
+
+        Raises:
+            KeyError: there is no such target.
+        """
+        entry = self._entries[key]
+        entry.ordered = None if state is TargetState.UP else state
+        return self._settle(entry)
+
+    def reap(self, now: float) -> None:
+        """Free the slots of targets that were removed long ago."""
+        self._slots.reap(now)
+
+    def _entry(self, key: Key, config: TargetConfig, health: HealthConfig, slot: int) -> Entry:
+        host, port = parse_url(config.url).address
+        entry = self._entries.get(key)
+        if entry is None or (entry.host, entry.port) != (host, port):
+            # Another place is another target, whatever it is called: nothing is known of its health.
+            fresh = Entry(key, host, port, slot, config, health, rules_of(health), self._resolve(host))
+            fresh.ok_seen = self._good_answers(slot)
+            if entry is not None:
+                fresh.ordered = entry.ordered
+            return fresh
+        # A changed copy and not a changed entry: an install that fails half way leaves the table as it was.
+        return Entry(**vars(entry) | {"config": config, "health_config": health, "rules": rules_of(health)})
+
+    def _is_last(self, entry: Entry) -> bool:
+        return not any(
+            other.state is TargetState.UP
+            for other in self._entries.values()
+            if other.key.pool == entry.key.pool and other is not entry
+        )
+
+    def _settle(self, entry: Entry, detail: str = "") -> list[Flip]:
+        """Draw the state from orders, addresses and health."""
+        before = entry.state
+        state, reason = _state(entry, detail)
+        if state is before:
+            return []
+        entry.state, entry.reason, entry.since = state, reason, datetime.now(UTC)
+        return [Flip(entry.key, before, state, reason or "well again")]
+
+    def _spec(self, pool: str, config: TargetConfig) -> TargetSpec:
+        entry = self._entries[Key(pool, config.name)]
+        return TargetSpec(
+            name=config.name,
+            url=config.url,
+            host=entry.host,
+            port=entry.port,
+            slot=entry.slot,
+            addresses=entry.addresses,
+            weight=config.weight,
+            max_in_flight=config.max_in_flight,
+            state=entry.state,
+        )
+
+
+def rules_of(health: HealthConfig) -> HealthRules:
+    """The rules that a pool's configuration sets."""
+    passive = health.passive
+    return HealthRules(
+        connect_failures=passive.connect_failures if passive.enabled else 0,
+        failures=passive.failures if passive.enabled else 0,
+        unhealthy_after=health.unhealthy_after,
+        healthy_after=health.healthy_after,
+        probes=health.type != "none",
+        ejection=passive.eject_min,
+        ejection_max=passive.eject_max,
+    )
+
+
+def _state(entry: Entry, detail: str) -> tuple[TargetState, str | None]:
+    if entry.ordered is not None:
+        return entry.ordered, "ordered"
+    if not entry.addresses:
+        return TargetState.DOWN, "name does not resolve"
+    if entry.health.cause is not None:
+        cause = _CAUSES[entry.health.cause]
+        return TargetState.DOWN, f"{cause}: {detail}" if detail else cause
+    return TargetState.UP, None

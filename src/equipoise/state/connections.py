@@ -1,0 +1,110 @@
+"""Connections that wait: idle ones to targets, and everything that has a deadline.
+
+Owns: the stack of idle upstream connections of each target, and the one walk that finds what is due.
+Refuses to know: protocols and sockets; it calls `expire` and `close`.
+"""
+
+from typing import Final
+
+from mypy_extensions import i64
+
+# A deadline that never comes.
+NO_DEADLINE: Final = (1 << 63) - 1
+# Idle connections kept to one target by one worker. Above it a connection is closed after its answer.
+MAX_IDLE: Final = 256
+
+
+class Timed:
+    """Something with a deadline: setting it is one store, no timer is made or cancelled."""
+
+    def __init__(self) -> None:
+        self.deadline: i64 = NO_DEADLINE
+        self.place: i64 = -1
+
+    def expire(self, now: i64) -> None:
+        """The deadline has passed; called at each tick until it is moved or the object removed.
+
+        Args:
+            now: monotonic clock, nanoseconds.
+        """
+        raise AssertionError("expire is missing")
+
+
+class Deadlines:
+    """All timed objects of a worker, walked by its ticker."""
+
+    def __init__(self) -> None:
+        self.all: list[Timed] = []
+
+    def add(self, timed: Timed) -> None:
+        """Begins to watch an object."""
+        timed.place = len(self.all)
+        self.all.append(timed)
+
+    def remove(self, timed: Timed) -> None:
+        """Ends watching; the last of the list takes its place, so this costs the same for any number of objects."""
+        place = timed.place
+        if place < 0:
+            return
+        timed.place = -1
+        last = self.all.pop()
+        if last is not timed:
+            self.all[place] = last
+            last.place = place
+
+    def tick(self, now: i64) -> None:
+        """Calls `expire` of everything that is due.
+
+        Args:
+            now: monotonic clock, nanoseconds.
+        """
+        due: list[Timed] = [timed for timed in self.all if timed.deadline <= now]
+        for timed in due:
+            if timed.place >= 0 and timed.deadline <= now:
+                timed.expire(now)
+
+
+class Reusable(Timed):
+    """An upstream connection between two exchanges."""
+
+    def close(self) -> None:
+        """Ends it."""
+        raise AssertionError("close is missing")
+
+    def is_open(self) -> bool:
+        """Whether the other side is still there, as far as the kernel knows; costs a system call."""
+        raise AssertionError("is_open is missing")
+
+
+class IdleConnections:
+    """Idle upstream connections, by the slot of their target; the last one used is the first one reused."""
+
+    def __init__(self) -> None:
+        self.by_slot: dict[int, list[Reusable]] = {}
+
+    def take(self, slot: i64) -> Reusable | None:
+        """A connection to a target that was idle until now; none when there is none."""
+        stack = self.by_slot.get(int(slot))
+        return stack.pop() if stack else None
+
+    def put(self, slot: i64, connection: Reusable) -> bool:
+        """Keeps a connection for later; false when there are enough already."""
+        stack = self.by_slot.get(int(slot))
+        if stack is None:
+            stack = []
+            self.by_slot[int(slot)] = stack
+        if len(stack) >= MAX_IDLE:
+            return False
+        stack.append(connection)
+        return True
+
+    def forget(self, slot: i64, connection: Reusable) -> None:
+        """A connection closed while it was idle."""
+        stack = self.by_slot.get(int(slot))
+        if stack is not None and connection in stack:
+            stack.remove(connection)
+
+    def close_slot(self, slot: int) -> None:
+        """Closes what is idle to one target: it is down, gone, or has another address."""
+        for connection in self.by_slot.pop(slot, []):
+            connection.close()

@@ -1,0 +1,132 @@
+"""What a worker believes now: pools, targets, routes, limits, in the form that the data path reads.
+
+Owns: turning a `World` into native values, and carrying over what must outlive a change (budgets).
+Refuses to know: how the world got here, what a request is.
+
+A snapshot is never changed: a new one is built and put in its place by one assignment. An exchange that began under the old
+one finishes under it.
+"""
+
+from collections.abc import Callable
+
+from mypy_extensions import i64
+
+from equipoise.model import LimitsSpec, PoolSpec, TargetSpec, TargetState, World
+from equipoise.policy.balance import Algorithm, Loads
+from equipoise.policy.retry import Budget
+from equipoise.policy.routing import Route, Router
+from equipoise.state.ledger import Ledger, PoolLoads
+
+NS_PER_SECOND = 1_000_000_000
+
+# Makes an algorithm by its name for the loads of a pool; the worker passes one that brings the random generator.
+AlgorithmMaker = Callable[[str, Loads], Algorithm]
+
+
+class Target:
+    """A target as an exchange needs it."""
+
+    def __init__(self, spec: TargetSpec) -> None:
+        self.name = spec.name
+        self.slot: i64 = spec.slot
+        self.host = spec.host
+        self.port = spec.port
+        self.addresses = spec.addresses
+
+
+class Pool:
+    """The targets of a pool that may be chosen now, and how."""
+
+    def __init__(self, spec: PoolSpec, loads: PoolLoads, algorithm: Algorithm, budget: Budget) -> None:
+        self.name = spec.name
+        self.algorithm_name = spec.algorithm
+        self.slot = spec.slot
+        self.loads = loads
+        self.algorithm = algorithm
+        self.budget = budget
+        self.attempts = spec.retry.attempts
+        self.retry_buffer: i64 = spec.retry.buffer
+        self.failure_statuses = frozenset(spec.failure_statuses)
+        self.targets = [Target(target) for target in choosable(spec)]
+        # Why a target was picked, for the access log, by the number in flight there: made once, not for each request.
+        self.reasons = [f"{spec.algorithm}: {count} in flight, {len(self.targets)} targets" for count in range(256)]
+
+    def reason(self, in_flight: i64) -> str:
+        """Why a target with so many in flight was picked."""
+        if in_flight < 256:
+            return self.reasons[in_flight]
+        return f"{self.algorithm_name}: {in_flight} in flight, {len(self.targets)} targets"
+
+
+class Limits:
+    """`LimitsSpec` with times in nanoseconds."""
+
+    def __init__(self, spec: LimitsSpec) -> None:
+        self.request_head: i64 = spec.request_head
+        self.request_target: i64 = spec.request_target
+        self.request_body: i64 = spec.request_body
+        self.header_count: i64 = spec.header_count
+        self.connections: i64 = spec.connections
+        self.head_ns: i64 = int(spec.head_timeout * NS_PER_SECOND)
+        self.body_ns: i64 = int(spec.body_timeout * NS_PER_SECOND)
+        self.idle_ns: i64 = int(spec.idle_timeout * NS_PER_SECOND)
+        self.response_ns: i64 = int(spec.response_timeout * NS_PER_SECOND)
+        self.tunnel_ns: i64 = int(spec.tunnel_timeout * NS_PER_SECOND)
+        self.connect_seconds = spec.connect_timeout
+
+
+class Snapshot:
+    """One immutable belief."""
+
+    def __init__(self, world: World, pools: dict[str, Pool]) -> None:
+        self.world = world
+        self.pools = pools
+        self.limits = Limits(world.limits)
+        routes = [
+            Route(route.host.lower().encode("idna") if route.host else b"", route.path.encode(), route.pool)
+            for route in world.routes
+        ]
+        only = next(iter(pools)) if len(pools) == 1 else None
+        self.router = Router(routes, only)
+        # The pool of every request when nothing has to be matched: the fast path looks here first.
+        self.single = pools[only] if only is not None and not routes else None
+
+    def slots(self) -> set[int]:
+        """Slots of all targets, up or not."""
+        return {target.slot for pool in self.world.pools for target in pool.targets}
+
+
+def build(world: World, before: "Snapshot | None", ledger: Ledger, make: AlgorithmMaker) -> Snapshot:
+    """Makes the snapshot of a world.
+
+    Args:
+        world: the new state.
+        before: the snapshot in force; pools that did not change are taken over whole.
+        ledger: the worker's.
+        make: makes algorithms by name.
+    """
+    old = {} if before is None else {spec.name: spec for spec in before.world.pools}
+    pools: dict[str, Pool] = {}
+    for spec in world.pools:
+        if before is not None and old.get(spec.name) == spec:
+            pools[spec.name] = before.pools[spec.name]
+            continue
+        targets = choosable(spec)
+        names = [target.name for target in targets]
+        weights = [target.weight for target in targets]
+        limits = [target.max_in_flight for target in targets]
+        loads = PoolLoads(ledger, spec.slot, [target.slot for target in targets], (names, weights, limits))
+        algorithm = make(spec.algorithm, loads)
+        budget = Budget(spec.retry.budget)
+        if before is not None and spec.name in before.pools and old[spec.name].retry == spec.retry:
+            budget = before.pools[spec.name].budget
+        pools[spec.name] = Pool(spec, loads, algorithm, budget)
+    return Snapshot(world, pools)
+
+
+def choosable(spec: PoolSpec) -> list[TargetSpec]:
+    """The targets that take new requests: those that are up; in panic mode, when none is, those that are down."""
+    up = [target for target in spec.targets if target.state is TargetState.UP and target.addresses]
+    if not up and spec.panic:
+        return [target for target in spec.targets if target.state is TargetState.DOWN and target.addresses]
+    return up

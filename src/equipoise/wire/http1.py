@@ -1,0 +1,615 @@
+"""HTTP/1.1 messages: heads and the two ways a body ends by its own framing (RFC 9112).
+
+Owns: what is a valid head, how its body is framed, which fields stay on one connection, and the chunked coding.
+Refuses to know: connections, time, where a message goes next.
+
+One pass over the bytes; a head that arrives in pieces is read on from where it stopped. Everything that two HTTP
+implementations could read differently is refused: that is what request smuggling is made of.
+"""
+
+from typing import Final
+
+from mypy_extensions import i64
+
+from equipoise.errors import ProxyError, malformed
+from equipoise.wire.headers import BLANKS, TOKEN, Fields, interest
+
+REQUEST_FIELDS: Final = interest(
+    (
+        b"connection",
+        b"content-length",
+        b"expect",
+        b"host",
+        b"keep-alive",
+        b"proxy-authenticate",
+        b"proxy-authorization",
+        b"proxy-connection",
+        b"te",
+        b"trailer",
+        b"transfer-encoding",
+        b"upgrade",
+        b"via",
+        b"x-forwarded-for",
+        b"x-forwarded-host",
+        b"x-forwarded-proto",
+        b"x-request-id",
+    )
+)
+RESPONSE_FIELDS: Final = interest(
+    (
+        b"connection",
+        b"content-length",
+        b"keep-alive",
+        b"proxy-authenticate",
+        b"proxy-connection",
+        b"te",
+        b"trailer",
+        b"transfer-encoding",
+        b"upgrade",
+        b"x-request-id",
+    )
+)
+TRAILER_FIELDS: Final = interest(
+    (
+        b"connection",
+        b"content-length",
+        b"expect",
+        b"host",
+        b"keep-alive",
+        b"proxy-connection",
+        b"te",
+        b"trailer",
+        b"transfer-encoding",
+        b"upgrade",
+        b"x-forwarded-for",
+        b"x-forwarded-host",
+        b"x-forwarded-proto",
+    )
+)
+# Bytes of a request target: visible ASCII without the fragment sign (RFC 9112 3.2). Raw bytes above 0x7F are refused.
+TARGET: Final = bytes(1 if 0x21 <= c <= 0x7E and c != 0x23 else 0 for c in range(256))
+# Bytes of a Host value: reg-name, IP literal, port (RFC 3986 3.2.2); no userinfo, no path.
+AUTHORITY: Final = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-._~!$&'()*+,;=%:[]"
+DIGITS: Final = b"0123456789"
+HEX: Final = b"0123456789abcdefABCDEF"
+# 17 hex digits would overflow; 15 are 2^60 bytes and enough for any chunk. A longer one is an attack, not a file.
+MAX_CHUNK_DIGITS: Final = 15
+# A chunk-size line with extensions; nginx and Go stop at 4 KiB too.
+MAX_CHUNK_LINE: Final = 4096
+CHUNKED_LINE: Final = b"Transfer-Encoding: chunked\r\n"
+
+
+class Message(Fields):
+    """What a request and a response head have in common: the framing and the connection's options."""
+
+    def __init__(self, watched: bytes, max_bytes: i64, max_count: i64) -> None:
+        super().__init__(watched, max_bytes, max_count)
+        self.minor: i64 = 1
+        self.content_length: i64 = -1
+        self.chunked = False
+        self.trailer: bytes | None = None
+        self.close = False
+        self.keep_alive = False
+        self.upgrade: bytes | None = None
+        self.upgrade_named = False
+        self.nominated: list[bytes] | None = None
+        self.request_id: bytes | None = None
+
+    def take_shared(self, name: bytes, value: bytes) -> bool:
+        """`Fields.take` for what means the same in both directions."""
+        if name == b"connection":
+            self._take_connection(value)
+            return True
+        if name == b"content-length":
+            if self.content_length >= 0:
+                raise malformed("more than one Content-Length")
+            self.content_length = parse_length(value)
+            return False
+        if name == b"transfer-encoding":
+            if self.chunked:
+                raise malformed("more than one Transfer-Encoding")
+            codings = value.lower()
+            if codings != b"chunked":
+                known = codings.endswith((b",chunked", b" chunked", b"\tchunked")) and codings.count(b"chunked") == 1
+                raise malformed("transfer coding other than chunked", 501 if known else 400)
+            self.chunked = True
+            return True
+        if name == b"upgrade":
+            self.upgrade = value if self.upgrade is None else self.upgrade + b", " + value
+            return True
+        if name == b"trailer":
+            self.trailer = value
+            return True
+        if name == b"x-request-id":
+            if self.request_id is None:
+                self.request_id = value
+            return True
+        # keep-alive, te, proxy-connection, proxy-authenticate, proxy-authorization: for one connection only.
+        return True
+
+    def finish(self) -> None:
+        """Draws the conclusions that need all fields.
+
+        Raises:
+            ProxyError: the fields contradict each other.
+        """
+        if self.chunked:
+            # RFC 9112 6.1 and 6.3: either alone is a message, both together are an attempt at smuggling.
+            if self.content_length >= 0:
+                raise malformed("both Content-Length and Transfer-Encoding")
+            if self.minor == 0:
+                raise malformed("Transfer-Encoding in HTTP/1.0")
+        if self.nominated is not None:
+            self.drop(self.nominated)
+        if not self.upgrade_named or self.minor == 0:
+            self.upgrade = None
+        if self.minor == 0 and not self.keep_alive:
+            self.close = True
+
+    def chunked_lines(self) -> bytes:
+        """The framing fields of a chunked body, which `keep` does not hold: whoever sends the message frames it."""
+        if self.trailer is None:
+            return CHUNKED_LINE
+        return CHUNKED_LINE + b"Trailer: " + self.trailer + b"\r\n"
+
+    def _take_connection(self, value: bytes) -> None:
+        """Connection options (RFC 9110 7.6.1); names of fields are remembered and dropped when all fields are known."""
+        options = value.lower()
+        if options == b"keep-alive":
+            self.keep_alive = True
+            return
+        for part in options.split(b","):
+            option = part.strip(BLANKS)
+            if option == b"close":
+                self.close = True
+            elif option == b"keep-alive":
+                self.keep_alive = True
+            elif option == b"upgrade":
+                self.upgrade_named = True
+            elif option and option not in {b"te", b"host", b"content-length", b"transfer-encoding", b"trailer"}:
+                if self.nominated is None:
+                    self.nominated = []
+                self.nominated.append(option)
+
+
+class RequestHead(Message):
+    """A request line and its fields.
+
+    After `read` returned true: `keep` begins with a request line in HTTP/1.1 and origin form, without the fields that the
+    balancer writes itself.
+    """
+
+    def __init__(self, max_bytes: i64, max_count: i64, max_target: i64) -> None:
+        super().__init__(REQUEST_FIELDS, max_bytes, max_count)
+        self.max_target = max_target
+        self.line_read = False
+        self.method: bytes = b""
+        self.target: bytes = b""
+        self.host: bytes | None = None
+        self.expect_continue = False
+        self.forwarded_for: bytes | None = None
+        self.via: bytes | None = None
+
+    def read(self, data: bytes) -> bool:
+        """Reads on; see `Fields.read_fields`.
+
+        Raises:
+            ProxyError: with the status for the client: 400, 414 (target too long), 417, 431, 501, 505.
+        """
+        if not self.line_read and not self._read_line(data):
+            return False
+        if not self.read_fields(data):
+            return False
+        self._finish_request()
+        return True
+
+    def take(self, name: bytes, value: bytes) -> bool:
+        """See `Fields.take`."""
+        if name == b"host":
+            if self.host is not None:
+                raise malformed("more than one Host")
+            if not value or value.translate(None, AUTHORITY):
+                raise malformed("invalid Host")
+            self.host = value
+            return False
+        if name == b"expect":
+            if value.lower() != b"100-continue":
+                raise malformed("unknown expectation", 417)
+            self.expect_continue = True
+            return False
+        if name == b"x-forwarded-for":
+            self.forwarded_for = value if self.forwarded_for is None else self.forwarded_for + b", " + value
+            return True
+        if name == b"via":
+            self.via = value if self.via is None else self.via + b", " + value
+            return True
+        if name == b"x-forwarded-host" or name == b"x-forwarded-proto":
+            return True
+        if _is_shared(name):
+            return self.take_shared(name, value)
+        return False
+
+    def _read_line(self, data: bytes) -> bool:
+        """The request line (RFC 9112 3); one empty line before it is allowed (2.2)."""
+        n: i64 = len(data)
+        token = TOKEN
+        target = TARGET
+        i = self.start
+        if i + 1 < n and data[i] == 0x0D and data[i + 1] == 0x0A:
+            i += 2
+        elif i < n and data[i] == 0x0D:
+            if i + 1 < n:
+                raise malformed("bare CR")
+            return False
+        begin = i
+        while i < n and token[data[i]]:
+            i += 1
+        if i >= n:
+            return self._incomplete(n)
+        if data[i] != 0x20 or i == begin:
+            raise malformed("invalid method")
+        method = i
+        i += 1
+        while i < n and target[data[i]]:
+            i += 1
+        if i - method - 1 > self.max_target:
+            raise malformed("request target too long", 414)
+        if i >= n:
+            return self._incomplete(n)
+        if data[i] != 0x20 or i == method + 1:
+            raise malformed("invalid request target")
+        end = i
+        i += 1
+        self._read_version(data, i)
+        if i + 10 > n:
+            return self._incomplete(n)
+        self.method = data[begin:method]
+        self.target = data[method + 1 : end]
+        self.minor = data[i + 7] - 0x30
+        self.at = i + 10
+        self.run = begin
+        if self.minor == 0 or self.target[0] != 0x2F:
+            self.run = self.at
+        self.line_read = True
+        return True
+
+    def _read_version(self, data: bytes, i: i64) -> None:
+        """Compares as many bytes as there are, so that a wrong version is refused as early as a whole one."""
+        there = data[i : i + 10]
+        if there == b"HTTP/1.1\r\n":
+            return
+        size = len(there)
+        if size > 7 and there[:5] == b"HTTP/" and there[5:8] not in {b"1.0", b"1.1"}:
+            raise malformed("version other than HTTP/1.0 and HTTP/1.1", 400)
+        if there != b"HTTP/1.1\r\n"[:size] and there != b"HTTP/1.0\r\n"[:size]:
+            raise malformed("invalid HTTP version")
+
+    def _finish_request(self) -> None:
+        if self.host is None and self.minor == 1:
+            raise malformed("missing Host")
+        if self.minor == 0 or self.target[0] != 0x2F:
+            self._rewrite_line()
+        if self.minor == 0:
+            # RFC 9110 10.1.1: an expectation in HTTP/1.0 is ignored, and such a client takes no interim answer.
+            self.expect_continue = False
+        self.finish()
+        if self.nominated is not None and b"x-forwarded-for" in self.nominated:
+            self.forwarded_for = None
+
+    def _rewrite_line(self) -> None:
+        """Origin form and HTTP/1.1 for the target (RFC 9112 3.2.1, 2.3)."""
+        if self.target[0] != 0x2F:
+            if self.target == b"*" and self.method == b"OPTIONS":
+                pass
+            elif self.method == b"CONNECT":
+                raise malformed("CONNECT is not served here", 405)
+            else:
+                self._absolute_form()
+        self.keep.insert(0, b"%b %b HTTP/1.1\r\n" % (self.method, self.target))
+
+    def _absolute_form(self) -> None:
+        """RFC 9112 3.2.2; an authority that is not the Host is refused and not resolved in favour of either."""
+        scheme, separator, rest = self.target.partition(b"://")
+        if not separator or scheme.lower() not in {b"http", b"https"}:
+            raise malformed("invalid request target")
+        end = len(rest)
+        for mark in (b"/", b"?"):
+            found = rest.find(mark)
+            if 0 <= found < end:
+                end = found
+        authority = rest[:end]
+        if not authority or authority.translate(None, AUTHORITY):
+            raise malformed("invalid authority in the request target")
+        if self.host is None:
+            self.host = authority
+            self.keep.append(b"Host: " + authority + b"\r\n")
+        elif self.host.lower() != authority.lower():
+            raise malformed("Host is not the authority of the request target")
+        path = rest[end:]
+        if not path and self.method == b"OPTIONS":
+            self.target = b"*"
+        else:
+            self.target = path if path[:1] == b"/" else b"/" + path
+
+
+class ResponseHead(Message):
+    """A status line and its fields; `keep` does not hold the status line."""
+
+    def __init__(self, max_bytes: i64, max_count: i64) -> None:
+        super().__init__(RESPONSE_FIELDS, max_bytes, max_count)
+        self.line_read = False
+        self.status: i64 = 0
+        self.status_line: bytes = b""
+
+    def read(self, data: bytes) -> bool:
+        """Reads on; see `Fields.read_fields`.
+
+        Raises:
+            ProxyError: the answer is not valid HTTP/1; its status is meant for a client's fault, the caller answers 502.
+        """
+        if not self.line_read and not self._read_line(data):
+            return False
+        if not self.read_fields(data):
+            return False
+        self.finish()
+        return True
+
+    def take(self, name: bytes, value: bytes) -> bool:
+        """See `Fields.take`."""
+        return self.take_shared(name, value) if _is_shared(name) else False
+
+    def _read_line(self, data: bytes) -> bool:
+        """The status line (RFC 9112 4); the reason phrase may be empty, the space before it may not be missing."""
+        i = self.start
+        n: i64 = len(data)
+        end: i64 = data.find(b"\r\n", i)
+        if n - i < 13:
+            if not b"HTTP/1.".startswith(data[i : i + 7]):
+                raise malformed("invalid status line")
+            if end < 0:
+                return self._incomplete(n)
+        if (
+            data[i : i + 7] != b"HTTP/1."
+            or (data[i + 7] != 0x31 and data[i + 7] != 0x30)
+            or data[i + 8] != 0x20
+            or data[i + 9 : i + 12].translate(None, DIGITS)
+            or data[i + 9] == 0x30
+        ):
+            raise malformed("invalid status line")
+        if end < 0:
+            return self._incomplete(n)
+        if end < i + 12 or (end > i + 12 and data[i + 12] != 0x20):
+            raise malformed("invalid status line")
+        self.minor = data[i + 7] - 0x30
+        a: i64 = data[i + 9]
+        b: i64 = data[i + 10]
+        c: i64 = data[i + 11]
+        self.status = a * 100 + b * 10 + c - 0x30 * 111
+        line = data[i : end + 2]
+        for byte in line[12:-2]:
+            if byte < 0x20 and byte != 0x09 or byte == 0x7F:
+                raise malformed("control byte in the reason phrase")
+        self.status_line = line if self.minor == 1 else b"HTTP/1.1" + line[8:]
+        self.at = end + 2
+        self.run = self.at
+        self.line_read = True
+        return True
+
+
+class Trailers(Fields):
+    """Trailer fields (RFC 9112 7.1.2). Framing and routing fields are an attack there (RFC 9110 6.5.1) and refused."""
+
+    def __init__(self, max_bytes: i64, max_count: i64) -> None:
+        super().__init__(TRAILER_FIELDS, max_bytes, max_count)
+
+    def take(self, name: bytes, value: bytes) -> bool:
+        """See `Fields.take`."""
+        if name in {b"content-length", b"transfer-encoding", b"host", b"expect"}:
+            raise malformed("framing field in the trailers")
+        return name in {
+            b"connection",
+            b"keep-alive",
+            b"proxy-connection",
+            b"te",
+            b"trailer",
+            b"upgrade",
+            b"x-forwarded-for",
+            b"x-forwarded-host",
+            b"x-forwarded-proto",
+        }
+
+
+class ChunkedReader:
+    """The chunked coding (RFC 9112 7.1), validated before a byte of it passes on.
+
+    Chunk extensions are dropped (7.1.1: unknown ones are to be ignored), everything else passes on as it came.
+    """
+
+    def __init__(self, max_trailer: i64, max_count: i64, decode: bool) -> None:
+        """Expects the first chunk-size line.
+
+        Args:
+            max_trailer: most bytes of the trailer section.
+            max_count: most trailer fields.
+            decode: give the chunks' data alone, without the framing and the trailers.
+        """
+        self.max_trailer = max_trailer
+        self.max_count = max_count
+        self.decode = decode
+        self.done = False
+        self.rest: bytes = b""
+        # Bytes of the chunk at hand still to come; its CRLF is counted with them. 0: a size line is next.
+        self._left: i64 = 0
+        self._held: bytes = b""
+        self._trailers: Trailers | None = None
+
+    def feed(self, data: bytes) -> bytes:
+        """Takes the next bytes of the connection.
+
+        Args:
+            data: at least one byte.
+
+        Returns:
+            What passes on; empty while a line is incomplete. When `done` turned true, `rest` has the bytes behind the message.
+
+        Raises:
+            ProxyError: the framing is invalid; nothing of these bytes may pass on.
+        """
+        if self._held:
+            data = self._held + data
+            self._held = b""
+        n: i64 = len(data)
+        pieces: list[bytes] = []
+        i: i64 = 0
+        run: i64 = 0
+        while i < n:
+            if self._trailers is not None:
+                self._pass(pieces, data, run, i)
+                return self._read_trailers(pieces, data[i:])
+            if self._left > 0:
+                end = self._skip_chunk(data, i, n)
+                if self.decode:
+                    # The last two bytes of what is left are the CRLF.
+                    payload = end - (2 - self._left if self._left < 2 else 0)
+                    if payload > i:
+                        pieces.append(data[i:payload])
+                    run = end
+                i = end
+                continue
+            line: i64 = data.find(b"\r\n", i, i + MAX_CHUNK_LINE)
+            if line < 0:
+                check_partial_line(data[i:])
+                break
+            digits: i64 = line - i
+            if data[i:line].translate(None, HEX):
+                digits = check_partial_line(data[i:line])
+            if self._begin_chunk(data[i : i + digits]):
+                self._pass(pieces, data, run, i)
+                if not self.decode:
+                    pieces.append(b"0\r\n")
+                i = line + 2
+                run = i
+                if i >= n:
+                    return b"".join(pieces)
+                continue
+            if self.decode:
+                run = line + 2
+            elif digits != line - i:
+                self._pass(pieces, data, run, i)
+                pieces.append(data[i : i + digits])
+                run = line
+            i = line + 2
+        if i < n:
+            self._held = data[i:]
+        elif run == 0 and not pieces and not self.decode:
+            return data
+        self._pass(pieces, data, run, i)
+        return b"".join(pieces)
+
+    def _pass(self, pieces: list[bytes], data: bytes, run: i64, end: i64) -> None:
+        if end > run and not self.decode:
+            pieces.append(data[run:end])
+
+    def _skip_chunk(self, data: bytes, i: i64, n: i64) -> i64:
+        """Goes over the bytes of the chunk at hand; checks its CRLF as soon as it is there."""
+        left = self._left
+        take = n - i
+        if take > left:
+            take = left
+        if take > left - 2:
+            crlf = i + left - 2
+            if left >= 2 and crlf < n and data[crlf] != 0x0D:
+                raise malformed("chunk data longer than its size")
+            if i + left - 1 < n and data[i + left - 1] != 0x0A:
+                raise malformed("chunk data not closed by CRLF")
+        self._left = left - take
+        return i + take
+
+    def _begin_chunk(self, digits: bytes) -> bool:
+        """Takes the size of the next chunk; returns whether it is the last one, which has no data."""
+        if not digits or len(digits) > MAX_CHUNK_DIGITS:
+            raise malformed("invalid chunk size")
+        size: i64 = int(digits, 16)
+        if size == 0:
+            self._trailers = Trailers(self.max_trailer, self.max_count)
+            return True
+        self._left = size + 2
+        return False
+
+    def _read_trailers(self, pieces: list[bytes], data: bytes) -> bytes:
+        trailers = self._trailers
+        assert trailers is not None
+        if trailers.read_fields(data):
+            if not self.decode:
+                pieces.extend(trailers.keep)
+                pieces.append(b"\r\n")
+            self.done = True
+            self.rest = data[trailers.at :]
+        else:
+            self._held = data
+        return b"".join(pieces)
+
+
+def check_partial_line(line: bytes) -> i64:
+    """Checks what there is of a chunk-size line: hex digits, then extensions (RFC 9112 7.1.1).
+
+    Args:
+        line: the line so far, without CRLF; may end in the CR.
+
+    Returns:
+        How many bytes are the size's digits.
+
+    Raises:
+        ProxyError: no continuation makes it valid.
+    """
+    digits = len(line) - len(line.lstrip(HEX))
+    if digits > MAX_CHUNK_DIGITS or len(line) > MAX_CHUNK_LINE:
+        raise malformed("invalid chunk size")
+    extension = line[digits:]
+    if not extension or (extension == b"\r" and digits):
+        return digits
+    # BWS before the semicolon is allowed by the grammar, but nothing sane sends it and parsers disagree on it.
+    if not digits or extension[:1] != b";":
+        raise malformed("invalid chunk size")
+    if extension[-1:] == b"\r":
+        extension = extension[:-1]
+    for byte in extension:
+        if (byte < 0x20 and byte != 0x09) or byte == 0x7F:
+            raise malformed("control byte in a chunk extension")
+    return digits
+
+
+def parse_length(value: bytes) -> i64:
+    """A Content-Length (RFC 9110 8.6): digits and nothing else. Python's int() takes '+5', '1_0' and blanks; this does not.
+
+    Raises:
+        ProxyError: it is anything else, or has more than 18 digits.
+    """
+    if not value or len(value) > 18 or value.translate(None, DIGITS):
+        raise malformed("invalid Content-Length")
+    return int(value)
+
+
+def _is_shared(name: bytes) -> bool:
+    return name in {
+        b"connection",
+        b"content-length",
+        b"transfer-encoding",
+        b"upgrade",
+        b"trailer",
+        b"x-request-id",
+        b"keep-alive",
+        b"te",
+        b"proxy-connection",
+        b"proxy-authenticate",
+        b"proxy-authorization",
+    }
+
+
+__all__ = [
+    "ChunkedReader",
+    "ProxyError",
+    "RequestHead",
+    "ResponseHead",
+    "parse_length",
+]

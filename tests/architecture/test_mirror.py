@@ -1,0 +1,55 @@
+"""Each module has its unit test, and each unit test its module.
+
+Owns: the correspondence of tests/unit with src, and the modules that have a reason to be without.
+Refuses to know: what the tests say.
+"""
+
+from compiled_modules import PACKAGE, SOURCE
+from tests.architecture.tree import ROOT, modules
+
+UNIT = ROOT / "tests" / "unit"
+
+# Module -> why no unit test of its own, and what tests it instead.
+WITHOUT_UNIT_TEST: dict[str, str] = {
+    "__main__.py": "one line; the scenarios start everything through it",
+    "model.py": "values without behaviour; every test of config and policy is made of them",
+}
+
+# Unit test -> what it tests, when that is no module of src.
+WITHOUT_MODULE: dict[str, str] = {
+    "test_build.py": "setup.py, compiled_modules.py and the installation they make",
+}
+
+
+def sources() -> set[str]:
+    return {str(m.path.relative_to(SOURCE / PACKAGE)) for m in modules() if not m.is_package}
+
+
+def benchmarks() -> set[str]:
+    """Their logic is tested in tests/unit/benchmarks; what only starts and measures is tested by running it."""
+    return {str(path.relative_to(ROOT)) for path in (ROOT / "benchmarks").glob("*.py")}
+
+
+def unit_test_of(source: str) -> str:
+    folder, _, name = source.rpartition("/")
+    return f"{folder}/test_{name}" if folder else f"test_{name}"
+
+
+def unit_tests() -> set[str]:
+    return {str(path.relative_to(UNIT)) for path in UNIT.rglob("test_*.py")}
+
+
+def test_every_module_has_its_unit_test_or_a_reason() -> None:
+    assert sorted(s for s in sources() - WITHOUT_UNIT_TEST.keys() if unit_test_of(s) not in unit_tests()) == []
+
+
+def test_every_unit_test_has_its_module_or_a_reason() -> None:
+    assert (
+        sorted(unit_tests() - {unit_test_of(each) for each in sources() | benchmarks()} - WITHOUT_MODULE.keys()) == []
+    )
+
+
+def test_no_reason_outlives_its_cause() -> None:
+    unneeded = {s for s in WITHOUT_UNIT_TEST if s not in sources() or unit_test_of(s) in unit_tests()}
+    unneeded |= {t for t in WITHOUT_MODULE if t not in unit_tests()}
+    assert unneeded == set()

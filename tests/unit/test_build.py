@@ -1,0 +1,220 @@
+"""The build: which modules are compiled, what the switches do, and that a failed compile leaves no half.
+
+Owns: setup.py, compiled_modules.py and the lock files as a user of them sees them.
+Refuses to know: what the modules do.
+"""
+
+import importlib
+import os
+import re
+import shutil
+import subprocess
+import sys
+import tomllib
+from pathlib import Path
+
+import pytest
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
+
+from compiled_modules import COMPILED_FOLDERS, INTERPRETED, PACKAGE, SOURCE, compiled_modules, dotted_name
+
+ROOT = SOURCE.parent
+EXTENSION = (".so", ".pyd")
+
+# setup.py of a small tree: a second or two for mypyc, one for the C compiler without optimisation.
+BUILD_TIMEOUT_S = 120
+
+
+def modules_on_disk() -> set[str]:
+    return {dotted_name(path) for path in (SOURCE / PACKAGE).rglob("*.py") if path.name != "__main__.py"}
+
+
+@pytest.mark.parametrize("name", sorted(modules_on_disk()))
+def test_a_module_is_an_extension_exactly_when_it_is_listed_and_the_mode_is_compiled(name: str, compiled: bool) -> None:
+    origin = str(importlib.import_module(name).__file__)
+    assert origin.endswith(EXTENSION) == (compiled and name in compiled_modules())
+
+
+def test_the_list_is_every_module_of_the_compiled_folders_that_has_no_reason_against_it() -> None:
+    in_folders = {
+        dotted_name(path)
+        for folder in COMPILED_FOLDERS
+        for path in (SOURCE / PACKAGE / folder).rglob("*.py")
+        if path.name != "__init__.py"
+    }
+    assert set(compiled_modules()) == (in_folders | {f"{PACKAGE}.errors"}) - INTERPRETED.keys()
+
+
+def test_every_exclusion_names_a_module_that_would_be_compiled_and_a_reason() -> None:
+    wrong = {
+        name: reason
+        for name, reason in INTERPRETED.items()
+        if not reason or name not in modules_on_disk() or name.split(".")[1] not in COMPILED_FOLDERS
+    }
+    assert wrong == {}
+
+
+def test_no_extension_lies_in_src_where_it_would_shadow_the_file_beside_it() -> None:
+    assert [str(path) for path in SOURCE.rglob("*") if path.name.endswith(EXTENSION)] == []
+
+
+# What setup.py does, on a small tree of its own ---------------------------------------------------------------------
+
+
+class SmallTree:
+    """A copy of the build files with two modules to compile."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+        for name in ("setup.py", "compiled_modules.py"):
+            shutil.copy(ROOT / name, root / name)
+        (root / "pyproject.toml").write_text(
+            '[project]\nname = "small"\nversion = "1"\n[tool.setuptools.packages.find]\nwhere = ["src"]\n'
+        )
+        package = root / "src" / PACKAGE
+        (package / "wire").mkdir(parents=True)
+        for folder in (package, package / "wire"):
+            (folder / "__init__.py").write_text("")
+        (package / "errors.py").write_text("def one() -> int:\n    return 1\n")
+        (package / "wire" / "frames.py").write_text("def two() -> int:\n    return 2\n")
+
+    def break_types(self) -> None:
+        (self.root / "src" / PACKAGE / "errors.py").write_text('def one() -> int:\n    return "1"\n')
+
+    def build(self, **environment: str) -> subprocess.CompletedProcess[str]:
+        """Run the build with this environment on top of ours, in which no switch is set."""
+        clean = {key: value for key, value in os.environ.items() if not key.startswith("EQUIPOISE_") and key != "CI"}
+        clean.pop("PYTHONPATH", None)
+        return subprocess.run(
+            [sys.executable, "setup.py", "build", "--build-base", "out"],
+            cwd=self.root,
+            env={**clean, "EQUIPOISE_OPT_LEVEL": "0", **environment},
+            capture_output=True,
+            text=True,
+            timeout=BUILD_TIMEOUT_S,
+            check=False,
+        )
+
+    def extensions(self) -> list[str]:
+        return sorted(path.name.partition(".")[0] for path in self.root.rglob("out/lib*/**/*.so"))
+
+    def plain_files(self) -> list[str]:
+        return sorted(path.name for path in self.root.rglob("out/lib*/**/*.py") if path.name != "__init__.py")
+
+
+@pytest.fixture
+def tree(tmp_path: Path) -> SmallTree:
+    return SmallTree(tmp_path)
+
+
+has_compiler = pytest.mark.needs("cc")
+pytestmark = pytest.mark.timeout(2 * BUILD_TIMEOUT_S)
+
+
+@has_compiler
+def test_a_build_compiles_every_listed_module(tree: SmallTree) -> None:
+    assert tree.build(EQUIPOISE_REQUIRE_COMPILE="1").returncode == 0
+    assert tree.extensions() == ["equipoise__mypyc", "errors", "frames"]
+
+
+def test_skip_builds_pure_python_without_a_word(tree: SmallTree) -> None:
+    done = tree.build(EQUIPOISE_SKIP_COMPILE="1")
+    assert (done.returncode, tree.extensions(), "equipoise:" in done.stderr) == (0, [], False)
+    assert tree.plain_files() == ["errors.py", "frames.py"]
+
+
+def test_both_switches_at_once_are_an_error(tree: SmallTree) -> None:
+    done = tree.build(EQUIPOISE_SKIP_COMPILE="1", EQUIPOISE_REQUIRE_COMPILE="1")
+    assert done.returncode != 0
+    assert "exclude each other" in done.stderr
+
+
+def test_a_switch_that_says_neither_yes_nor_no_is_an_error(tree: SmallTree) -> None:
+    done = tree.build(EQUIPOISE_SKIP_COMPILE="perhaps")
+    assert done.returncode != 0
+    assert "must be 1 or 0" in done.stderr
+
+
+def test_require_fails_when_a_module_does_not_translate(tree: SmallTree) -> None:
+    tree.break_types()
+    done = tree.build(EQUIPOISE_REQUIRE_COMPILE="1")
+    assert done.returncode != 0
+    assert "translation by mypyc failed" in done.stderr
+
+
+def test_without_a_switch_a_module_that_does_not_translate_means_pure_python_and_a_loud_word(tree: SmallTree) -> None:
+    tree.break_types()
+    done = tree.build()
+    assert (done.returncode, tree.extensions()) == (0, [])
+    assert "translation by mypyc FAILED" in done.stderr
+    assert "PURE PYTHON" in done.stderr
+
+
+def test_require_fails_when_there_is_no_compiler(tree: SmallTree) -> None:
+    done = tree.build(EQUIPOISE_REQUIRE_COMPILE="1", CC="/nonexistent/cc")
+    assert done.returncode != 0
+    assert "compilation of the C code failed" in done.stderr
+
+
+def test_without_a_switch_no_compiler_means_pure_python_and_a_loud_word(tree: SmallTree) -> None:
+    done = tree.build(CC="/nonexistent/cc")
+    assert (done.returncode, tree.extensions()) == (0, [])
+    assert tree.plain_files() == ["errors.py", "frames.py"]
+    assert "compilation of the C code FAILED" in done.stderr
+
+
+@has_compiler
+def test_a_compile_that_fails_half_way_leaves_no_extension_behind(tree: SmallTree) -> None:
+    """The compiler works for the first extension and then no more."""
+    wrapper = tree.root / "failing-cc"
+    calls = tree.root / "calls"
+    script = f'echo x >> "{calls}"; [ "$(wc -l < "{calls}")" -le 3 ] || exit 1; exec cc "$@"'
+    wrapper.write_text(f"#!/bin/sh\n{script}\n")
+    wrapper.chmod(0o755)
+    done = tree.build(CC=str(wrapper))
+    assert (done.returncode, tree.extensions()) == (0, [])
+    assert "compilation of the C code FAILED" in done.stderr
+    assert len(calls.read_text().splitlines()) > 3
+
+
+# Dependencies -------------------------------------------------------------------------------------------------------
+
+
+def declared(extra: str | None) -> list[Requirement]:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    lines = project["dependencies"] + (project["optional-dependencies"][extra] if extra else [])
+    return [Requirement(line) for line in lines]
+
+
+def locked(name: str) -> dict[str, str]:
+    text = (ROOT / "requirements" / name).read_text()
+    return {
+        canonicalize_name(each): version for each, version in re.findall(r"^([\w.-]+)==([^\s;]+)", text, re.MULTILINE)
+    }
+
+
+@pytest.mark.parametrize(("lock", "extra"), [("runtime.lock", None), ("dev.lock", "dev")])
+def test_the_lock_holds_every_declared_dependency_at_a_version_that_is_allowed(lock: str, extra: str | None) -> None:
+    versions = locked(lock)
+    wrong = [
+        str(need)
+        for need in declared(extra)
+        if not need.specifier.contains(versions.get(canonicalize_name(need.name), "0"))
+    ]
+    assert wrong == []
+
+
+def test_the_tools_are_locked_together_with_the_run_time_dependencies() -> None:
+    assert locked("runtime.lock").items() <= locked("dev.lock").items()
+
+
+@pytest.mark.parametrize("lock", ["runtime.lock", "dev.lock"])
+def test_the_lock_names_no_host(lock: str) -> None:
+    assert re.findall(r"\w+://|--(?:extra-)?index|--find-links", (ROOT / "requirements" / lock).read_text()) == []
+
+
+@pytest.mark.parametrize("lock", ["runtime.lock", "dev.lock"])
+def test_every_locked_package_has_a_hash(lock: str) -> None:
+    blocks = re.split(r"\n(?=[\w.-]+==)", (ROOT / "requirements" / lock).read_text())
+    assert [block.splitlines()[0] for block in blocks if "==" in block and "--hash=sha256:" not in block] == []
