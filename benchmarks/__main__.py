@@ -8,7 +8,7 @@ Exit codes: 0 measured and every limit met; 1 a limit missed, or a load that fai
 
 import argparse
 import contextlib
-import datetime
+import datetime as dt
 import random
 import signal
 import sys
@@ -19,7 +19,7 @@ from pathlib import Path
 
 from benchmarks import idle, limits, load, machine, measure, micro, origin, plan, report
 from benchmarks.model import Build, Group, Results, Row
-from benchmarks.process import ProcessFailed, raise_descriptor_limit
+from benchmarks.process import raise_descriptor_limit
 from benchmarks.rows import MissingProgram, Programs
 
 HERE = Path(__file__).parent
@@ -56,7 +56,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         _measure(options, programs, (planned, idle_rows), began + budget_s, results)
     verdicts = limits.verdicts(results, [build.name for build in builds])
     circumstances = report.Circumstances(
-        date=datetime.datetime.now(tz=datetime.UTC).date(),
+        date=dt.datetime.now(tz=dt.UTC).date(),
         command=_command_line(arguments),
         minutes=(time.monotonic() - began) / 60,
         commit=machine.commit(),
@@ -115,7 +115,7 @@ def _finish(
         _say(f"saved as {path.name}")
     missed = [verdict for verdict in verdicts if not verdict.passed]
     for verdict in missed:
-        _say(f"LIMIT MISSED: {verdict.limit}, {verdict.where}: {verdict.figure:.2f} > {verdict.allowed:g} {verdict.unit}")
+        _say(f"LIMIT MISSED: {verdict.limit}, {verdict.where}: {verdict.figure:.2f}, allowed {verdict.allowed:g}")
     for problem in results.problems:
         _say(f"PROBLEM: {problem}")
     return 1 if missed or results.problems else 0
@@ -124,17 +124,29 @@ def _finish(
 def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description="Measure Equipoise beside its peers.")
     add = parser.add_argument
-    add("--quick", action="store_true", help="under 3 minutes: the 100 B and 1 MiB answers with 1 worker, idle connections")
-    add("--scenario", action="append", default=[], choices=plan.SCENARIOS, help="only this one; may be repeated")
-    add("--row", action="append", default=[], metavar="NAME", help="only this balancer (nginx, 'nginx, log'); may be repeated")
-    add("--workers", action="append", default=[], type=int, help="only this number of workers; may be repeated")
+    add("--quick", action="store_true", help="under 3 minutes: 1 worker; 100 B, 1 MiB and idle connections")
+    add("--scenario", action="append", default=[], choices=plan.SCENARIOS, help="only this one; repeatable")
+    add(
+        "--row",
+        action="append",
+        default=[],
+        metavar="NAME",
+        help="only this balancer (nginx; 'nginx, log'); repeatable",
+    )
+    add("--workers", action="append", default=[], type=int, help="only this number of workers; repeatable")
     add("--rounds", type=int, help="rounds of each scenario")
     add("--seconds", type=int, help="measured seconds of each load")
     add("--minutes", type=float, help=f"the run ends after so many (default {FULL_MINUTES:g}, quick {QUICK_MINUTES:g})")
-    add("--equipoise", action="append", default=[], metavar="NAME=PYTHONPATH", help="another Equipoise to measure in the same run")
+    add("--equipoise", action="append", default=[], metavar="NAME=PYTHONPATH", help="another Equipoise in the same run")
     add("--pythonpath", default="", help="where the row `equipoise` finds the package (default: as installed)")
     add("--python", default=sys.executable, help="the interpreter of every Equipoise (default: this one)")
-    add("--other", action="append", default=[], metavar="NAME=COMMAND", help="another balancer: {port}, {targets}, {workers} are filled in")
+    add(
+        "--other",
+        action="append",
+        default=[],
+        metavar="NAME=COMMAND",
+        help="another balancer; {port}, {targets}, {workers}",
+    )
     add("--no-equipoise", action="store_true", help="measure the peers only")
     add("--allow-interpreted", action="store_true", help="do not insist on a compiled Equipoise")
     add("--peers-venv", default=str(HERE.parent / ".bench-venv"), help="made from benchmarks/requirements.lock")
@@ -178,8 +190,7 @@ def _choice(options: argparse.Namespace) -> plan.Choice:
 def _pair(text: str, option: str) -> tuple[str, str]:
     name, sign, value = text.partition("=")
     if not (name and sign and value):
-        message = f"{option} takes NAME=VALUE, not {text!r}"
-        raise ValueError(message)
+        raise ValueError(f"{option} takes NAME=VALUE, not {text!r}")
     return name, value
 
 

@@ -85,12 +85,10 @@ def exchange(sockets: Sequence[socket.socket]) -> None:
         while not _complete(received):
             data = each.recv(65536)
             if not data:
-                message = f"a connection was closed after {received[:60]!r}"
-                raise ConnectionsLost(message)
+                raise ConnectionsLost(f"a connection was closed after {received[:60]!r}")
             received += data
         if not received.startswith(b"HTTP/1.1 200"):
-            message = f"a request was answered with {received[:60]!r}"
-            raise ConnectionsLost(message)
+            raise ConnectionsLost(f"a request was answered with {received[:60]!r}")
 
 
 def _complete(received: bytes) -> bool:
@@ -98,7 +96,7 @@ def _complete(received: bytes) -> bool:
     head, end, body = received.partition(b"\r\n\r\n")
     if b"chunked" in head.lower():
         return body.endswith(b"\r\n0\r\n\r\n")
-    return bool(end) and len(body) >= 100  # noqa: PLR2004
+    return bool(end) and len(body) >= 100
 
 
 def measure_idle(bench: Bench, rows: Sequence[Row], descriptors: int, results: Results) -> None:
@@ -107,7 +105,7 @@ def measure_idle(bench: Bench, rows: Sequence[Row], descriptors: int, results: R
         results.problems.append(f"idle connections: left out, only {descriptors} open files are allowed")
         return
     for row in rows:
-        if bench.time_left() < 15:  # noqa: PLR2004
+        if bench.time_left() < 15:
             results.problems.append(f"idle connections: out of time at {row.name}")
             return
         try:

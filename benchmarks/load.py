@@ -53,10 +53,10 @@ def parse(output: str, body_size: int) -> Load:
     """Read the summary line; anything but complete answers of status 2xx and 3xx is listed as an error."""
     line = next((line for line in output.splitlines() if line.startswith(MARK)), None)
     if line is None:
-        message = f"no summary in what wrk printed: {output[-500:]!r}"
-        raise LoadFailed(message)
+        raise LoadFailed(f"no summary in what wrk printed: {output[-500:]!r}")
     found: dict[str, int] = json.loads(line.removeprefix(MARK))
-    errors = [f"{found[kind]} socket errors ({kind})" for kind in ("connect", "read", "write", "timeout") if found[kind]]
+    kinds = ("connect", "read", "write", "timeout")
+    errors = [f"{found[kind]} socket errors ({kind})" for kind in kinds if found[kind]]
     if found["status"]:
         errors.append(f"{found['status']} answers with a status of 400 or more")
     if not found["requests"]:
@@ -79,9 +79,7 @@ def run(wrk: str, url: str, script_path: Path, seconds: int, body_size: int) -> 
     try:
         done = subprocess.run(argv, capture_output=True, text=True, timeout=seconds + 15, check=False)
     except subprocess.TimeoutExpired as error:
-        message = f"wrk did not end {seconds + 15} s after its start"
-        raise LoadFailed(message) from error
+        raise LoadFailed(f"wrk did not end {seconds + 15} s after its start") from error
     if done.returncode:
-        message = f"wrk ended with {done.returncode}: {done.stderr[-500:]}"
-        raise LoadFailed(message)
+        raise LoadFailed(f"wrk ended with {done.returncode}: {done.stderr[-500:]}")
     return parse(done.stdout, body_size)

@@ -8,7 +8,7 @@ import contextlib
 import os
 import random
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -95,9 +95,7 @@ def measure_group(bench: Bench, group: Group, results: Results) -> None:
                 results.scenarios.append(replace(figures, workers=group.workers))
 
 
-def _scenario(
-    bench: Bench, scenario: Scenario, started: dict[Row, Running], results: Results
-) -> ScenarioResult | None:
+def _scenario(bench: Bench, scenario: Scenario, started: dict[Row, Running], results: Results) -> ScenarioResult | None:
     """All rounds of one scenario; a row that fails is reported and left out of the rounds that remain."""
     samples: dict[Row, list[Sample]] = {row: [] for row in scenario.rows if row in started}
     for number in range(scenario.rounds):

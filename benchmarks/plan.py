@@ -7,7 +7,7 @@ Refuses to know: how any of it is carried out.
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from benchmarks.model import Build, Group, Row, Scenario
+from benchmarks.model import BODIES, Build, Group, Row, Scenario
 
 PEERS: tuple[Row, ...] = (
     Row("nginx", "nginx"),
@@ -21,10 +21,18 @@ PEERS: tuple[Row, ...] = (
     Row("Caddy", "caddy"),
     Row("Caddy, log", "caddy", log=True),
 )
-# Left out unless named: what they show is written in README.md.
-VARIANTS: tuple[Row, ...] = (Row("nginx, log line by line", "nginx", log=True, variant="line by line"),)
+# What can be set for big answers at the price of memory; only those are measured with it.
+BIG_BODY_PEERS: tuple[Row, ...] = (
+    Row("nginx, big buffers", "nginx", variant="big buffers"),
+    Row("HAProxy, splice", "haproxy", variant="splice"),
+)
+# Measured only when named in full: what they showed is in README.md.
+VARIANTS: tuple[Row, ...] = (
+    Row("nginx, log line by line", "nginx", log=True, variant="line by line"),
+    Row("nginx, log combined", "nginx", log=True, variant="combined"),
+)
 
-SCENARIOS = ("100B", "10KiB", "1MiB", "targets", "idle", "micro")
+SCENARIOS = (*BODIES, "targets", "idle", "micro")
 TARGET_COUNTS = (5, 50, 500)
 PICK_WORKERS = 2
 
@@ -51,7 +59,6 @@ class Choice:
     workers: tuple[int, ...] = (1, 2)
     length: Length = FULL
     others: tuple[Row, ...] = ()
-    logless_peers_only_for_big: bool = True
 
     def wants(self, scenario: str) -> bool:
         """Whether the scenario was chosen."""
@@ -63,19 +70,19 @@ def rows_of(build: Build) -> tuple[Row, Row]:
     return (Row(f"{build.name}, log", "equipoise", log=True, build=build), Row(build.name, "equipoise", build=build))
 
 
-def chosen_rows(builds: Sequence[Build], choice: Choice) -> tuple[Row, ...]:
-    """Ours, the peers and what the options added; a name in `choice.rows` stands for all rows that begin with it."""
+def chosen_rows(builds: Sequence[Build], choice: Choice, more: Sequence[Row] = ()) -> tuple[Row, ...]:
+    """Ours, the peers (`more` of them for some scenario) and what the options added, as far as `choice` names them."""
     ours = tuple(row for build in builds for row in rows_of(build))
-    known = (*ours, *PEERS, *choice.others)
+    known = (*ours, *PEERS, *more, *choice.others)
     if not choice.rows:
         return known
-    unknown = [name for name in choice.rows if not any(_named(row, name) for row in (*known, *VARIANTS))]
+    every = (*known, *BIG_BODY_PEERS, *VARIANTS)
+    unknown = [name for name in choice.rows if not any(_named(row, name) for row in every)]
     if unknown:
-        names = ", ".join(row.name for row in (*known, *VARIANTS))
-        message = f"no such row: {', '.join(unknown)}; there are: {names}"
-        raise ValueError(message)
-    exact = [row for row in VARIANTS if any(name.lower() == row.name.lower() for name in choice.rows)]
-    return (*(row for row in known if any(_named(row, name) for name in choice.rows)), *exact)
+        names = "; ".join(dict.fromkeys(row.name for row in every))
+        raise ValueError(f"no such row: {', '.join(unknown)}. There are: {names}")
+    variants = [row for row in VARIANTS if any(name.lower() == row.name.lower() for name in choice.rows)]
+    return (*(row for row in known if any(_named(row, name) for name in choice.rows)), *variants)
 
 
 def _named(row: Row, name: str) -> bool:
@@ -84,28 +91,29 @@ def _named(row: Row, name: str) -> bool:
 
 
 def groups(builds: Sequence[Build], choice: Choice) -> list[Group]:
-    """The loads of a run. The bigger answers compare the balancing, not the logs: the peers' log rows sit them out."""
-    rows = chosen_rows(builds, choice)
-    without_peer_logs = tuple(row for row in rows if row.kind in {"equipoise", "other"} or not row.log)
-    length = choice.length
+    """The loads of a run."""
     found = []
     for workers in choice.workers:
-        scenarios = [
-            Scenario(
-                name=f"{body}, {workers} {'worker' if workers == 1 else 'workers'}",
-                body=body,
-                rows=rows if body == "100B" or not choice.logless_peers_only_for_big else without_peer_logs,
-                rounds=length.rounds if body == "100B" else length.rounds_big,
-                seconds=length.seconds,
-            )
-            for body in ("100B", "10KiB", "1MiB")
-            if choice.wants(body)
-        ]
-        if scenarios:
-            found.append(Group(workers, tuple(scenarios)))
+        bodies = [body for body in BODIES if choice.wants(body)]
+        if bodies:
+            found.append(Group(workers, tuple(_by_body(builds, choice, body, workers) for body in bodies)))
     if choice.wants("targets"):
-        found += _by_targets(rows, length)
+        found += _by_targets(chosen_rows(builds, choice), choice.length)
     return found
+
+
+def _by_body(builds: Sequence[Build], choice: Choice, body: str, workers: int) -> Scenario:
+    """One size of answer. The bigger ones compare the moving of bytes: the peers' logs sit them out."""
+    rows = chosen_rows(builds, choice, BIG_BODY_PEERS if body == "1MiB" else ())
+    if body != "100B":
+        rows = tuple(row for row in rows if row.kind in {"equipoise", "other"} or not row.log)
+    return Scenario(
+        name=f"{body}, {workers} {'worker' if workers == 1 else 'workers'}",
+        body=body,
+        rows=rows,
+        rounds=choice.length.rounds if body == "100B" else choice.length.rounds_big,
+        seconds=choice.length.seconds,
+    )
 
 
 def _by_targets(rows: Sequence[Row], length: Length) -> list[Group]:

@@ -96,11 +96,11 @@ def descendants(root: int, parents: Mapping[int, int]) -> list[int]:
 def tree(root: int) -> dict[int, Stat]:
     """The live processes from `root` down."""
     stats: dict[int, Stat] = {}
-    for entry in os.listdir("/proc"):
-        if entry.isdigit():
+    for entry in Path("/proc").iterdir():
+        if entry.name.isdigit():
             # A process may end between the listing and the reading.
             with contextlib.suppress(OSError, ValueError):
-                stats[int(entry)] = parse_stat(Path(f"/proc/{entry}/stat").read_text(encoding="utf-8"))
+                stats[int(entry.name)] = parse_stat((entry / "stat").read_text(encoding="utf-8"))
     return {pid: stats[pid] for pid in descendants(root, {p: s.parent for p, s in stats.items()}) if pid in stats}
 
 
@@ -122,7 +122,7 @@ def settled_rss(root: int, deadline_s: float = 5.0) -> int:
     """`tree_rss` once it has not changed for half a second."""
     end = time.monotonic() + deadline_s
     last, since = tree_rss(root), time.monotonic()
-    while time.monotonic() < end and time.monotonic() - since < 0.5:  # noqa: PLR2004
+    while time.monotonic() < end and time.monotonic() - since < 0.5:
         time.sleep(0.05)
         now = tree_rss(root)
         if now != last:
@@ -195,8 +195,7 @@ class Process:
         """Raise with the end of its standard error when it has ended."""
         if self._child.poll() is not None:
             tail = self.stderr_path.read_text(encoding="utf-8", errors="replace")[-1500:]
-            message = f"{self.name} ended with {self._child.returncode}: {tail}"
-            raise ProcessFailed(message)
+            raise ProcessFailed(f"{self.name} ended with {self._child.returncode}: {tail}")
 
     def wait_listening(self, port: int) -> None:
         """Return when something accepts on the port; raise when the process ends or the time is up."""
@@ -206,8 +205,7 @@ class Process:
             with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), timeout=1):
                 return
             time.sleep(0.02)
-        message = f"{self.name} does not listen on its port after {START_DEADLINE_S:.0f} s"
-        raise ProcessFailed(message)
+        raise ProcessFailed(f"{self.name} does not listen on its port after {START_DEADLINE_S:.0f} s")
 
     def stop(self) -> None:
         """Ask, wait, then kill what is left of the tree."""

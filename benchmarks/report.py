@@ -5,7 +5,7 @@ Refuses to know: how the figures were made.
 """
 
 import dataclasses
-import datetime
+import datetime as dt
 import json
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -16,12 +16,19 @@ from benchmarks.model import Figures, IdleFigures, MicroFigure, Results, Scenari
 
 DISTURBED = 0.1
 
+_HOW = (
+    "CPU/request is user and system time of the balancer's whole process tree; figures are medians over interleaved "
+    "rounds. Load: wrk, 1 thread, 32 connections, keep-alive, 11 request headers. Load and targets share the machine, "
+    "so requests/s compare the rows with each other and nothing else. `x nginx` compares rows of the same log setting. "
+    "benchmarks/README.md says how each balancer is configured."
+)
+
 
 @dataclass(frozen=True)
 class Circumstances:
     """When, on what and how a run was made."""
 
-    date: datetime.date
+    date: dt.date
     command: str
     minutes: float
     commit: str
@@ -34,7 +41,7 @@ def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
     lines = [list(head), *(list(row) for row in rows)]
     widths = [max(len(line[column]) for line in lines) for column in range(len(head))]
     cells = [
-        [text.ljust(width) if column == 0 else text.rjust(width) for column, (text, width) in enumerate(zip(line, widths, strict=True))]
+        [line[0].ljust(widths[0]), *(text.rjust(width) for text, width in zip(line[1:], widths[1:], strict=True))]
         for line in lines
     ]
     rule = ["-" * width if column == 0 else "-" * (width - 1) + ":" for column, width in enumerate(widths)]
@@ -119,15 +126,13 @@ def verdict_table(verdicts: Iterable[Verdict]) -> str:
 def markdown(results: Results, verdicts: Sequence[Verdict], circumstances: Circumstances) -> str:
     """The whole report."""
     machine = circumstances.machine
+    versions = ", ".join(f"{name} {version}" for name, version in circumstances.versions.items())
     parts = [
         f"# Benchmarks of {circumstances.date.isoformat()}",
-        f"Made by `{circumstances.command}` in {circumstances.minutes:.1f} minutes, commit {circumstances.commit}, on "
-        f"{machine['processor']}, {machine['cores']} cores, {machine['memory']}, {machine['kernel']}. "
-        "Versions: " + ", ".join(f"{name} {version}" for name, version in circumstances.versions.items()) + ".",
-        "CPU/request is user and system time of the balancer's whole process tree; figures are medians over interleaved "
-        "rounds. Load: wrk, 1 thread, 32 connections, keep-alive, 11 request headers; load and targets share the machine, so "
-        "requests/s compare rows with each other and nothing else. `x nginx` compares rows of the same log setting. "
-        "benchmarks/README.md says how each balancer is configured.",
+        f"Made by `{circumstances.command}` in {circumstances.minutes:.1f} minutes, commit {circumstances.commit}.",
+        f"Machine: {machine['processor']}, {machine['cores']} cores, {machine['memory']}, {machine['kernel']}.",
+        f"Versions: {versions}.",
+        _HOW,
     ]
     if results.problems:
         parts += ["## Problems", "\n".join(f"- {problem}" for problem in results.problems)]
@@ -159,7 +164,7 @@ def as_json(results: Results, verdicts: Sequence[Verdict], circumstances: Circum
 def save(folder: Path, what: str, markdown_text: str, json_text: str) -> Path:
     """Write both files under the date and what was run; a second run of the day gets a number. Returns the Markdown."""
     folder.mkdir(parents=True, exist_ok=True)
-    stem = f"{datetime.datetime.now(tz=datetime.UTC).date().isoformat()}-{what}"
+    stem = f"{dt.datetime.now(tz=dt.UTC).date().isoformat()}-{what}"
     name, number = stem, 1
     while (folder / f"{name}.md").exists():
         number += 1

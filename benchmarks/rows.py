@@ -23,6 +23,11 @@ class MissingProgram(Exception):
     """A program that the chosen rows need is not there."""
 
 
+_NGINX_BIG_BUFFERS = (
+    "proxy_buffer_size 16k; proxy_buffers 16 64k; proxy_busy_buffers_size 256k; proxy_max_temp_file_size 0;"
+)
+
+
 @dataclass(frozen=True)
 class Place:
     """Where one row runs: its port, folder, targets and number of workers."""
@@ -45,7 +50,8 @@ class Place:
 
     def each_target(self, form: str, joint: str = "\n") -> str:
         """`form` for each target, with `{port}` and `{n}` filled in."""
-        return joint.join(form.replace("{port}", str(port)).replace("{n}", str(n)) for n, port in enumerate(self.targets))
+        numbered = enumerate(self.targets)
+        return joint.join(form.replace("{port}", str(port)).replace("{n}", str(n)) for n, port in numbered)
 
 
 @dataclass(frozen=True)
@@ -72,8 +78,7 @@ class Programs:
         # Debian puts nginx and haproxy where the PATH of an ordinary user does not look.
         found = found or shutil.which(name, path="/usr/local/sbin:/usr/sbin:/sbin")
         if found is None:
-            message = f"{name} is not installed (benchmarks/README.md says how to get the peers)"
-            raise MissingProgram(message)
+            raise MissingProgram(f"{name} is not installed (benchmarks/README.md says how to get the peers)")
         return str(Path(found).absolute())
 
 
@@ -100,8 +105,9 @@ def _equipoise(row: Row, place: Place, _programs: Programs) -> Command:
 
 
 def _nginx(row: Row, place: Place, programs: Programs) -> Command:
-    # Without `buffer` nginx writes each line by itself; with it, several at once, as Equipoise does.
-    log = f"{place.log_path} json" if row.variant == "line by line" else f"{place.log_path} json buffer=64k flush=1s"
+    form = "combined" if row.variant == "combined" else "json"
+    # By default nginx writes each line by itself; with a buffer several at once, as Equipoise does.
+    gathered = "" if row.variant == "line by line" else " buffer=64k flush=1s"
     conf = place.write(
         "nginx.conf",
         render(
@@ -110,9 +116,8 @@ def _nginx(row: Row, place: Place, programs: Programs) -> Command:
             workers=str(place.workers),
             user=nginx_user(),
             targets=place.each_target("        server 127.0.0.1:{port};"),
-            access_log=log if row.log else "off",
-            extra="",
-            zone="",
+            access_log=f"{place.log_path} {form}{gathered}" if row.log else "off",
+            buffers=_NGINX_BIG_BUFFERS if row.variant == "big buffers" else "",
         ),
     )
     return Command([programs.find("nginx"), "-p", str(place.folder), "-c", str(conf)])
@@ -130,6 +135,7 @@ def _haproxy(row: Row, place: Place, programs: Programs) -> Command:
             mode="http" if http else "tcp",
             options=options if http else "",
             reuse="http-reuse always" if http else "",
+            splice="option splice-response" if row.variant == "splice" else "",
             targets=place.each_target("    server t{n} 127.0.0.1:{port}"),
         ),
     )
@@ -144,11 +150,12 @@ def _envoy(row: Row, place: Place, programs: Programs) -> Command:
             "envoy.yaml",
             port=str(place.port),
             access_log=render("envoy-log.yaml", path=str(place.log_path)) if row.log else "",
-            targets=place.each_target(f"        - endpoint: {{address: {{socket_address: {address}}}}}"),
+            targets=place.each_target("        - endpoint: {address: {socket_address: " + address + "}}"),
         ),
     )
     argv = [programs.find("envoy"), "-c", str(conf), "--concurrency", str(place.workers), "--log-level", "error"]
-    return Command([*argv, "--disable-hot-restart"])
+    # By default what is left of the log waits 10 s in memory.
+    return Command([*argv, "--disable-hot-restart", "--file-flush-interval-msec", "1000"])
 
 
 def _traefik(row: Row, place: Place, programs: Programs) -> Command:

@@ -45,21 +45,17 @@ def check_answers(name: str, port: int, bodies: Sequence[str], targets: int) -> 
             answer = connection.getresponse()
             content = answer.read()
             if answer.status != http.client.OK:
-                message = f"{name} answered {answer.status} to {body}"
-                raise NotSane(message)
+                raise NotSane(f"{name} answered {answer.status} to {body}")
             if content != body_bytes(body):
-                message = f"{name} answered {body} with {len(content)} wrong bytes"
-                raise NotSane(message)
+                raise NotSane(f"{name} answered {body} with {len(content)} wrong bytes")
             seen.add(answer.headers["X-Target"])
     except (OSError, http.client.HTTPException) as error:
-        message = f"{name} did not answer: {error!r}"
-        raise NotSane(message) from error
+        raise NotSane(f"{name} did not answer: {error!r}") from error
     finally:
         connection.close()
     wanted = min(targets, REQUESTS // 2)
     if len(seen) < wanted:
-        message = f"{name} used {len(seen)} targets of {targets}"
-        raise NotSane(message)
+        raise NotSane(f"{name} used {len(seen)} targets of {targets}")
 
 
 def check_connections(name: str, port: int, targets: int) -> None:
@@ -73,12 +69,11 @@ def check_connections(name: str, port: int, targets: int) -> None:
         seen.add(answer.headers["X-Target"])
         connection.close()
     if len(seen) < targets:
-        message = f"{name} used {len(seen)} targets of {targets}"
-        raise NotSane(message)
+        raise NotSane(f"{name} used {len(seen)} targets of {targets}")
 
 
 def mode_in(text: str) -> str:
-    """ "compiled", "interpreted" or "" from what Equipoise said when it started, in any of the application log's forms."""
+    """The mode that Equipoise named when it started, in any form of the application log; empty when it named none."""
     plain = re.sub(r"\x1b\[[0-9;]*m", "", text)
     flag = re.search(r"\bcompiled[\"']?\s*[=:]\s*[\"']?(true|false)\b", plain, re.IGNORECASE)
     if flag:
@@ -95,5 +90,4 @@ def check_compiled(name: str, stderr_path: Path) -> None:
         mode = mode_in(stderr_path.read_text(encoding="utf-8", errors="replace"))
         time.sleep(0.02)
     if mode != "compiled":
-        message = f"{name} does not say that it runs compiled, but {mode or 'nothing'!r}"
-        raise NotSane(message)
+        raise NotSane(f"{name} does not say that it runs compiled, but {mode or 'nothing'!r}")

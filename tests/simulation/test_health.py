@@ -73,7 +73,10 @@ class Life:
             if is_failed_answer(after.cause) or not self.rules.probes:
                 assert after.until > self.now, "a failed answer must cost an ejection"
         if not before.up and not after.up:
-            assert (after.until, after.cause) == (before.until, before.cause), "an ejection was prolonged"
+            assert after.until <= max(before.until, self.now), "an ejection was prolonged"
+            assert after.ejections >= 0
+            if outcome is not Outcome.CONNECT_FAILED:
+                assert (after.until, after.cause) == (before.until, before.cause)
 
     def heal(self) -> None:
         """Whatever happened: when the target is well from now on, it returns."""

@@ -21,7 +21,7 @@ def demo(
         float | None, typer.Option(metavar="S", help="When it is started again.", show_default="two thirds")
     ] = None,
     concurrency: Annotated[
-        int | None, typer.Option(min=1, help="Requests open at any time.", show_default="25 per target")
+        int | None, typer.Option(min=1, help="Requests open at any time.", show_default="about 25 per target")
     ] = None,
     rate: Annotated[
         float | None,
@@ -34,7 +34,7 @@ def demo(
     delay: Annotated[
         float,
         typer.Option(min=1, metavar="MS", help="Mean delay of the targets; the slowest takes twice the fastest's."),
-    ] = 140.0,
+    ] = 200.0,
     seed: Annotated[int, typer.Option(help="Makes delays and requests repeatable.")] = 1,
     report: Annotated[Path, typer.Option(file_okay=False, help="Directory for the report.")] = Path(
         "equipoise-demo-report"

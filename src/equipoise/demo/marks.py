@@ -27,6 +27,7 @@ MIN_COVERAGE: Final = 0.8
 KILL_SLACK_MS: Final = 50
 # A POST that was in flight on the killed target is told so at once.
 MAX_TOLD_MS: Final = 1000
+LAST_MOMENTS_MS: Final = 200
 
 
 class Moments(msgspec.Struct, frozen=True):
@@ -43,7 +44,7 @@ class Run(msgspec.Struct, frozen=True):
     """What the marks are judged by.
 
     `in_flight` has a series per target; `open_requests` is the traffic's own count of requests it waits for, None when
-    the traffic keeps it not steady; `failed_on` says for a request id on which target the balancer's log saw it last.
+    the traffic keeps it not steady; `failed_on` says for a request id which target the balancer's log names, if any.
     """
 
     moments: Moments
@@ -128,7 +129,7 @@ def lost_posts(run: Run) -> Mark:
     if run.answered == 0:
         return unmeasured("lost.post", says, "0")
     posts = [failure for failure in run.failures if failure.method != "GET"]
-    excused = sum(lost_with_target(run, failure) for failure in posts)
+    excused = min(sum(lost_with_target(run, failure) for failure in posts), held_at_kill(run))
     lost = len(posts) - excused
     return Mark("lost.post", says, "0", lost, f"{lost} (and {excused} that were)", lost == 0)
 
@@ -136,12 +137,18 @@ def lost_posts(run: Run) -> Mark:
 def lost_with_target(run: Run, failure: Failure) -> bool:
     """Whether a request was in flight on the killed target when it was killed, and was told so at once."""
     killed = run.moments.killed
-    on_killed = run.failed_on.get(failure.request_id, run.killed) == run.killed
+    on_killed = run.failed_on.get(failure.request_id) in {None, run.killed}
     return (
         on_killed
         and failure.start_ms <= killed + KILL_SLACK_MS
         and (killed - KILL_SLACK_MS <= failure.end_ms <= killed + MAX_TOLD_MS)
     )
+
+
+def held_at_kill(run: Run) -> int:
+    """The most requests that the killed target had in flight in its last moments."""
+    killed = run.moments.killed
+    return int(max(Window(killed - LAST_MOMENTS_MS, killed + 1).cut(run.in_flight[run.killed]), default=0))
 
 
 def kept(run: Run, others: Mapping[str, Series], window: Window) -> list[Mark]:

@@ -181,7 +181,7 @@ def build(data: Data) -> Report:
         failures=data.traffic.failures,
         access_log=data.access_log,
         balancer={
-            **{key: value for key, value in facts.listening.items() if key not in {"event", "level", "timestamp"}},
+            **facts.balancer,
             "connections_by_worker": facts.connections,
             "cpu_us_per_request": round(facts.cpu_seconds / answered * 1e6, 1) if answered else None,
             "cpu_share": round(facts.cpu_seconds / facts.cpu_window, 3),

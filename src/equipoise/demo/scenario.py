@@ -31,6 +31,8 @@ HOST: Final = "127.0.0.1"
 TICK: Final = 0.05
 START_TIMEOUT: Final = 30.0
 FINISH_TIMEOUT: Final = 30.0
+# What the report takes from the lines with which the balancer starts.
+TOLD: Final = frozenset({"address", "compiled", "version"})
 
 
 class TargetView(msgspec.Struct):
@@ -70,7 +72,7 @@ class Facts(msgspec.Struct, frozen=True):
     """What the run leaves behind besides its files."""
 
     moments: Moments
-    listening: dict[str, object]
+    balancer: dict[str, object]
     connections: list[int]
     cpu_seconds: float
     cpu_window: float
@@ -159,8 +161,8 @@ class Scenario:
         settings = self._settings
         killed = next(target for target in self._targets if target.view.name == settings.killed)
         self._start_targets()
-        balancer, listening = self._start_balancer()
-        port = int(str(listening["address"]).rpartition(":")[2])
+        balancer, told = self._start_balancer()
+        port = int(str(told["address"]).rpartition(":")[2])
         traffic = self._start_traffic(f"http://{HOST}:{port}/")
         started = round(wall_seconds() * 1000)
         cpu_start = cpu_seconds(balancer.pid)
@@ -194,7 +196,7 @@ class Scenario:
         self._view.show(self._now)
         return Facts(
             moments=Moments(started, killed_at, restarted_at, killed.listening_ms, ended),
-            listening=listening,
+            balancer=told,
             connections=connections,
             cpu_seconds=cpu,
             cpu_window=(ended - started) / 1000,
@@ -230,19 +232,19 @@ class Scenario:
         config.write_text(balancer_config(settings, [target.view for target in self._targets]), encoding="utf-8")
         arguments = ["-m", "equipoise", "run", "-c", str(config)]
         child = self._children.start("the balancer", arguments, file("balancer.out"), file("balancer.log"))
-        found: dict[str, object] = {}
+        told: dict[str, object] = {}
         with Tail(file("balancer.log")) as log:
 
             def ready() -> bool:
                 child.check()
                 for line in log.read():
-                    if line.get("event") == "listening":
-                        found.update(line)
-                return bool(found)
+                    if line.get("event") in {"starting", "listening"}:
+                        told.update({key: value for key, value in line.items() if key in TOLD})
+                return "address" in told
 
             wait_until(ready, START_TIMEOUT, "the start of the balancer")
-        self._view.say(f"the balancer listens on {found['address']} with {settings.workers} worker(s)")
-        return child, found
+        self._view.say(f"the balancer listens on {told['address']} with {settings.workers} worker(s)")
+        return child, told
 
     def _start_traffic(self, url: str) -> Child:
         settings = self._settings

@@ -9,10 +9,11 @@ from typing import Final
 
 import msgspec
 
-# Enough that each target has more than 20 requests in flight, which the marks ask for, with room for those on the way.
+# About so many requests open for each target: the marks ask for 20 or more in flight at each.
 REQUESTS_PER_TARGET: Final = 25
-# At 125 open requests about 900 a second: real load, affordable where all the processes share two cores.
-MEAN_DELAY_MS: Final = 140.0
+FEWEST_PER_TARGET, MOST_PER_TARGET = 20, 30
+# At 120 open requests about 650 a second: real load, affordable where all the processes share two cores.
+MEAN_DELAY_MS: Final = 200.0
 # The slowest target takes twice as long as the fastest, so that equal numbers of requests would not mean equal load.
 SLOWEST: Final = 4 / 3
 FASTEST: Final = 2 / 3
@@ -51,7 +52,7 @@ class DemoSettings(msgspec.Struct, frozen=True):
     duration: float = 60.0
     kill_at: float = 20.0
     restart_at: float = 40.0
-    concurrency: int = 125
+    concurrency: int = 120
     rate: float = 0.0
     workers: int = 1
     delay_ms: float = MEAN_DELAY_MS
@@ -67,7 +68,7 @@ class DemoSettings(msgspec.Struct, frozen=True):
         )
 
     def with_load(self, concurrency: int | None, rate: float | None) -> "DemoSettings":
-        """The same, with the load that is given; without one, 25 requests per target are open at any time.
+        """The same, with the load that is given; without one, `even_number` requests are open at any time.
 
         Raises:
             UsageError: both are given.
@@ -76,8 +77,9 @@ class DemoSettings(msgspec.Struct, frozen=True):
             raise UsageError("--concurrency and --rate exclude each other")
         if rate is not None:
             return msgspec.structs.replace(self, rate=rate)
-        requests = REQUESTS_PER_TARGET * self.targets if concurrency is None else concurrency
-        return msgspec.structs.replace(self, concurrency=requests)
+        return msgspec.structs.replace(
+            self, concurrency=even_number(self.targets) if concurrency is None else concurrency
+        )
 
     def check(self) -> None:
         """Refuses what makes no demo.
@@ -119,6 +121,17 @@ class DemoSettings(msgspec.Struct, frozen=True):
     def file(self, name: str) -> Path:
         """A file of the report."""
         return self.report / name
+
+
+def even_number(targets: int) -> int:
+    """About 25 requests per target, a number that divides by the targets with and without the one that is killed.
+
+    What is left over by the division would stand in the spread as if the balancer had caused it.
+    """
+    step = targets * (targets - 1)
+    wanted = REQUESTS_PER_TARGET * targets
+    number = max(1, round(wanted / step)) * step
+    return number if FEWEST_PER_TARGET * targets <= number <= MOST_PER_TARGET * targets else wanted
 
 
 def _letters(number: int) -> str:

@@ -40,7 +40,7 @@ class TrafficSettings(msgspec.Struct, frozen=True):
 
     url: str
     record: Path
-    concurrency: int = 125
+    concurrency: int = 120
     rate: float = 0.0
     duration: float = 60.0
     post_share: float = 0.1
@@ -172,7 +172,7 @@ def parse(arguments: Sequence[str]) -> TrafficSettings:
     parser = argparse.ArgumentParser(prog="python -m equipoise.demo.traffic", description="Traffic for the demo.")
     parser.add_argument("--url", required=True, help="where the balancer listens")
     parser.add_argument("--record", required=True, type=Path, help="file for the record, JSON lines")
-    parser.add_argument("--concurrency", type=int, default=125, help="closed loop: requests open at any time")
+    parser.add_argument("--concurrency", type=int, default=120, help="closed loop: requests open at any time")
     parser.add_argument("--rate", type=float, default=0.0, help="open loop: requests a second; 0: closed loop")
     parser.add_argument("--duration", type=float, default=60.0, help="seconds")
     parser.add_argument("--post-share", type=float, default=0.1, help="share of requests that are POST with a body")

@@ -68,7 +68,7 @@ def elapse(health: Health, now: float, rules: HealthRules) -> tuple[Health, bool
     return _raised(health, now), True
 
 
-def is_failed_answer(outcome: Outcome) -> bool:
+def is_failed_answer(outcome: Outcome | None) -> bool:
     """Whether the target was reached and then failed a request."""
     return outcome in (Outcome.RESET, Outcome.TIMEOUT, Outcome.BAD_STATUS, Outcome.MALFORMED)
 
@@ -99,6 +99,11 @@ def _observe_up(health: Health, outcome: Outcome, now: float, rules: HealthRules
 def _observe_down(health: Health, outcome: Outcome, now: float, rules: HealthRules) -> tuple[Health, bool]:
     if outcome is Outcome.PROBE_FAILED:
         return (replace(health, probes_ok=0) if health.probes_ok else health), False
+    if outcome is Outcome.CONNECT_FAILED and rules.probes and is_failed_answer(health.cause):
+        # It was not failing its answers, it was dying, and the resets of what it held came first. That is no ejection:
+        # the process that takes the next connection is another one.
+        unreachable = replace(health, cause=outcome, until=now, probes_ok=0, ejections=health.ejections - 1)
+        return unreachable, False
     # Requests that end now were sent before it went down: they prove nothing new, in either direction. Nor does a good
     # probe during an ejection: what the target was ejected for is not what a probe can see.
     if outcome is not Outcome.PROBE_OK or now < health.until:

@@ -8,8 +8,7 @@ Native base classes and not protocols: calls through them stay native when compi
 
 from collections.abc import Callable
 from datetime import UTC, datetime
-from itertools import count
-from typing import Any
+from typing import Any, Final
 
 from mypy_extensions import i64
 
@@ -19,6 +18,9 @@ from equipoise.state.connections import Deadlines, IdleConnections, Reusable, Ti
 from equipoise.state.ledger import WORKER_OWN_ANSWERS, Ledger
 from equipoise.state.snapshot import Snapshot, Target
 from equipoise.wire.http1 import RequestHead, ResponseHead
+
+# The last three digits of the request ids.
+ENDINGS: Final = [b"%03x" % low for low in range(0x1000)]
 
 
 class Relay:
@@ -210,7 +212,8 @@ class Services:
         self.report = report
         self.deadlines = Deadlines()
         self.idle = IdleConnections()
-        self.numbers = count(1)
+        self.number: i64 = 0
+        self.id_block: bytes = b""
         # Set by the data path before the first connection.
         self.connector: Connector = Connector()
         self.snapshot: Snapshot | None = None
@@ -264,8 +267,13 @@ class Services:
         return f"{self._prefix}{int(ms - second * 1000):03d}Z"
 
     def new_request_id(self) -> bytes:
-        """Unique over workers and restarts: a random prefix made at the worker's start, and a number."""
-        return b"%b%08x" % (self.id_prefix, next(self.numbers))
+        """Unique over workers and restarts: a random prefix made at the worker's start, and a number in hexadecimal."""
+        number = self.number
+        self.number = number + 1
+        low = number & 0xFFF
+        if low == 0:
+            self.id_block = b"%b%05x" % (self.id_prefix, int(number >> 12))
+        return self.id_block + ENDINGS[low]
 
 
 def format_second(second: int) -> str:

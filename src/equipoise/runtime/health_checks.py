@@ -29,6 +29,10 @@ class ProbeError(Exception):
     """A target did not answer a probe as it should; the text is the reason."""
 
 
+class UnreachableError(ProbeError):
+    """A target did not even take the connection."""
+
+
 class HealthChecks:
     """Probes all targets of a table whenever they are due; one loop with due times."""
 
@@ -38,7 +42,8 @@ class HealthChecks:
         Args:
             table: what to probe; it is read again and again.
             log: told of what should not happen.
-            on_outcome: called with `PROBE_OK` or `PROBE_FAILED` and, for that, a reason.
+            on_outcome: called with `PROBE_OK`, or with a reason and `PROBE_FAILED` or, of a target that is down and takes
+                no connection, `CONNECT_FAILED`.
         """
         self._table = table
         self._log = log
@@ -90,6 +95,8 @@ class HealthChecks:
         outcome, reason = Outcome.PROBE_OK, ""
         try:
             await probe(entry)
+        except UnreachableError as error:
+            outcome, reason = Outcome.PROBE_FAILED if up else Outcome.CONNECT_FAILED, str(error)
         except ProbeError as error:
             outcome, reason = Outcome.PROBE_FAILED, str(error)
         except Exception as error:  # noqa: BLE001 -- one probe must not end all others
@@ -107,18 +114,19 @@ async def probe(entry: Entry) -> None:
         ProbeError: it is not well.
     """
     timeout = entry.health_config.timeout
+    connected = False
     try:
         async with asyncio.timeout(timeout):
             reader, writer = await _connect(entry)
+            connected = True
             try:
                 if entry.health_config.type == "http":
                     await _ask(entry, reader, writer)
             finally:
                 writer.transport.abort()
-    except TimeoutError:
-        raise ProbeError(f"no answer in {timeout:g} s") from None
-    except OSError as error:
-        raise ProbeError(error.strerror or str(error)) from error
+    except OSError as error:  # a TimeoutError is one too
+        reason = f"no answer in {timeout:g} s" if isinstance(error, TimeoutError) else error.strerror or str(error)
+        raise (ProbeError if connected else UnreachableError)(reason) from error
 
 
 async def _connect(entry: Entry) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:

@@ -10,7 +10,7 @@ its target cannot be reached: a container that was restarted often has another a
 import asyncio
 import ipaddress
 import socket
-from collections.abc import Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable
 from typing import Final
 
 from equipoise.runtime.app_log import AppLog
@@ -27,15 +27,22 @@ _GRAIN: Final = 0.05
 class Resolver:
     """Keeps the addresses of a set of names."""
 
-    def __init__(self, log: AppLog, on_change: Callable[[str, tuple[str, ...]], None]) -> None:
+    def __init__(
+        self,
+        log: AppLog,
+        on_change: Callable[[str, tuple[str, ...]], None],
+        query: "Callable[[str], Awaitable[tuple[str, ...]]] | None" = None,
+    ) -> None:
         """Knows no name yet.
 
         Args:
             log: told when a name stops or starts to resolve.
             on_change: called with a name and its addresses when they are others than before.
+            query: asks for the addresses of a name; the system's resolver unless given. Raises OSError.
         """
         self._log = log
         self._on_change = on_change
+        self._query = query or ask_system
         self._known: dict[str, tuple[str, ...]] = {}
         # When each name is looked up next, and was last.
         self._due: dict[str, float] = {}
@@ -93,7 +100,7 @@ class Resolver:
         try:
             async with self._gate:
                 self._asked[name] = asyncio.get_running_loop().time()
-                found = await asyncio.wait_for(_query(name), LOOKUP_TIMEOUT)
+                found = await asyncio.wait_for(self._query(name), LOOKUP_TIMEOUT)
         except (OSError, UnicodeError, TimeoutError) as error:
             self._failed(name, str(error) or "no answer in time")
         else:
@@ -133,7 +140,7 @@ def is_address(host: str) -> bool:
     return True
 
 
-async def _query(name: str) -> tuple[str, ...]:
+async def ask_system(name: str) -> tuple[str, ...]:
     """The addresses, IPv4 first, each family in order: a name service that rotates its answers changes nothing."""
     found = await asyncio.get_running_loop().getaddrinfo(name, None, type=socket.SOCK_STREAM)
     unique = {(family != socket.AF_INET, str(place[0])) for family, _, _, _, place in found}

@@ -266,7 +266,7 @@ class Supervisor:
         self._resolver.watch(self.table.hosts() | {parse_url(target.url).address.host for target in targets})
         await self._resolver.first(FIRST_LOOKUP)
         try:
-            self.table.install(config, self._loop.time())
+            self._flipped(self.table.install(config, self._loop.time()))
         except NoSlotError as error:
             raise ChangeRefusedError(str(error)) from error
         finally:
@@ -310,7 +310,7 @@ class Supervisor:
 
     def _on_probe(self, key: Key, outcome: Outcome, detail: str) -> None:
         flips = self.table.probed(key, outcome, detail, self._loop.time())
-        if outcome is Outcome.PROBE_FAILED:
+        if outcome is not Outcome.PROBE_OK:
             self._look_up_again(key)
         self._flipped(flips)
 

@@ -91,8 +91,11 @@ class TargetTable:
         """The hosts of all targets."""
         return {entry.host for entry in self._entries.values()}
 
-    def install(self, config: Config, now: float) -> None:
+    def install(self, config: Config, now: float) -> list[Flip]:
         """Make the table that of `config`. Targets that stay keep their slot, health and orders.
+
+        Returns:
+            New targets that cannot take requests yet.
 
         Raises:
             NoSlotError: there are too many targets.
@@ -112,8 +115,7 @@ class TargetTable:
         self._slots.retain(pools | entries.keys(), now)
         self._pools = pools
         self._entries = entries
-        for entry in entries.values():
-            self._settle(entry)
+        return [flip for entry in entries.values() for flip in self._settle(entry)]
 
     def world(self, config: Config) -> World:
         """What the workers are to act on. `config` is the one that was installed last."""
@@ -141,15 +143,15 @@ class TargetTable:
             # so the next failure takes it down if another has come up.
             return []
         entry.health = health
-        return self._settle(entry) if flipped else []
+        return self._settle(entry)
 
     def probed(self, key: Key, outcome: Outcome, detail: str, now: float) -> list[Flip]:
         """Take in what a probe showed; `detail` says why it failed."""
         entry = self._entries.get(key)
         if entry is None:
             return []
-        entry.health, flipped = observe(entry.health, outcome, now, entry.rules)
-        return self._settle(entry, detail) if flipped else []
+        entry.health, _ = observe(entry.health, outcome, now, entry.rules)
+        return self._settle(entry, detail)
 
     def elapse(self, now: float) -> list[Flip]:
         """Take in that time has passed."""
@@ -208,6 +210,7 @@ class TargetTable:
         before = entry.state
         state, reason = _state(entry, detail)
         if state is before:
+            entry.reason = reason
             return []
         entry.state, entry.reason, entry.since = state, reason, datetime.now(UTC)
         return [Flip(entry.key, before, state, reason or "well again")]
@@ -248,5 +251,6 @@ def _state(entry: Entry, detail: str) -> tuple[TargetState, str | None]:
         return TargetState.DOWN, "name does not resolve"
     if entry.health.cause is not None:
         cause = _CAUSES[entry.health.cause]
-        return TargetState.DOWN, f"{cause}: {detail}" if detail else cause
+        seen_by_probe = entry.health.cause in (Outcome.PROBE_FAILED, Outcome.CONNECT_FAILED)
+        return TargetState.DOWN, f"{cause}: {detail}" if detail and seen_by_probe else cause
     return TargetState.UP, None

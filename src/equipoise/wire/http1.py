@@ -11,8 +11,8 @@ from typing import Final
 
 from mypy_extensions import i64
 
-from equipoise.errors import ProxyError, malformed
-from equipoise.wire.headers import BLANKS, TOKEN, Fields, interest
+from equipoise.errors import malformed
+from equipoise.wire.headers import BLANKS, TOKEN, VALUE, Fields, interest
 
 REQUEST_FIELDS: Final = interest(
     (
@@ -69,8 +69,9 @@ TRAILER_FIELDS: Final = interest(
 # Bytes of a request target: visible ASCII without the fragment sign (RFC 9112 3.2). Raw bytes above 0x7F are refused.
 TARGET: Final = bytes(1 if 0x21 <= c <= 0x7E and c != 0x23 else 0 for c in range(256))
 # Bytes of a Host value: reg-name, IP literal, port (RFC 3986 3.2.2); no userinfo, no path.
-AUTHORITY: Final = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-._~!$&'()*+,;=%:[]"
-DIGITS: Final = b"0123456789"
+AUTHORITY: Final = bytes(1 if chr(c) in "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-._~!$&'()*+,;=%:[]" else 0 for c in range(256))
+# Fields for one connection only, beside those that are read (RFC 9110 7.6.1, 11.7).
+ONE_CONNECTION: Final = frozenset((b"keep-alive", b"te", b"proxy-connection", b"proxy-authenticate", b"proxy-authorization"))
 HEX: Final = b"0123456789abcdefABCDEF"
 # 17 hex digits would overflow; 15 are 2^60 bytes and enough for any chunk. A longer one is an attack, not a file.
 MAX_CHUNK_DIGITS: Final = 15
@@ -124,8 +125,7 @@ class Message(Fields):
             if self.request_id is None:
                 self.request_id = value
             return True
-        # keep-alive, te, proxy-connection, proxy-authenticate, proxy-authorization: for one connection only.
-        return True
+        return name in ONE_CONNECTION
 
     def finish(self) -> None:
         """Draws the conclusions that need all fields.
@@ -208,7 +208,7 @@ class RequestHead(Message):
         if name == b"host":
             if self.host is not None:
                 raise malformed("more than one Host")
-            if not value or value.translate(None, AUTHORITY):
+            if not is_authority(value):
                 raise malformed("invalid Host")
             self.host = value
             return False
@@ -225,9 +225,7 @@ class RequestHead(Message):
             return True
         if name == b"x-forwarded-host" or name == b"x-forwarded-proto":
             return True
-        if _is_shared(name):
-            return self.take_shared(name, value)
-        return False
+        return self.take_shared(name, value)
 
     def _read_line(self, data: bytes) -> bool:
         """The request line (RFC 9112 3); one empty line before it is allowed (2.2)."""
@@ -318,7 +316,7 @@ class RequestHead(Message):
             if 0 <= found < end:
                 end = found
         authority = rest[:end]
-        if not authority or authority.translate(None, AUTHORITY):
+        if not is_authority(authority):
             raise malformed("invalid authority in the request target")
         if self.host is None:
             self.host = authority
@@ -356,42 +354,42 @@ class ResponseHead(Message):
 
     def take(self, name: bytes, value: bytes) -> bool:
         """See `Fields.take`."""
-        return self.take_shared(name, value) if _is_shared(name) else False
+        return self.take_shared(name, value)
 
     def _read_line(self, data: bytes) -> bool:
-        """The status line (RFC 9112 4); the reason phrase may be empty, the space before it may not be missing."""
+        """The status line (RFC 9112 4); the reason phrase may be empty or, as with some servers, missing with its space."""
         i = self.start
         n: i64 = len(data)
-        end: i64 = data.find(b"\r\n", i)
-        if n - i < 13:
+        if n - i < 14:
             if not b"HTTP/1.".startswith(data[i : i + 7]):
                 raise malformed("invalid status line")
-            if end < 0:
-                return self._incomplete(n)
+            return self._incomplete(n)
+        version = data[i + 7]
+        a: i64 = data[i + 9] - 0x30
+        b: i64 = data[i + 10] - 0x30
+        c: i64 = data[i + 11] - 0x30
         if (
             data[i : i + 7] != b"HTTP/1."
-            or (data[i + 7] != 0x31 and data[i + 7] != 0x30)
+            or (version != 0x31 and version != 0x30)
             or data[i + 8] != 0x20
-            or data[i + 9 : i + 12].translate(None, DIGITS)
-            or data[i + 9] == 0x30
+            or (a < 1 or a > 9 or b < 0 or b > 9 or c < 0 or c > 9)
+            or (data[i + 12] != 0x20 and data[i + 12] != 0x0D)
         ):
             raise malformed("invalid status line")
-        if end < 0:
+        end = i + 12
+        vchar = VALUE
+        while end < n and vchar[data[end]]:
+            end += 1
+        if end + 1 >= n:
             return self._incomplete(n)
-        if end < i + 12 or (end > i + 12 and data[i + 12] != 0x20):
-            raise malformed("invalid status line")
-        self.minor = data[i + 7] - 0x30
-        a: i64 = data[i + 9]
-        b: i64 = data[i + 10]
-        c: i64 = data[i + 11]
-        self.status = a * 100 + b * 10 + c - 0x30 * 111
-        line = data[i : end + 2]
-        for byte in line[12:-2]:
-            if byte < 0x20 and byte != 0x09 or byte == 0x7F:
-                raise malformed("control byte in the reason phrase")
-        self.status_line = line if self.minor == 1 else b"HTTP/1.1" + line[8:]
-        self.at = end + 2
-        self.run = self.at
+        if data[end] != 0x0D or data[end + 1] != 0x0A:
+            raise malformed("control byte in the reason phrase")
+        self.minor = version - 0x30
+        self.status = a * 100 + b * 10 + c
+        end += 2
+        self.status_line = data[i:end] if version == 0x31 else b"HTTP/1.1" + data[i + 8 : end]
+        self.at = end
+        self.run = end
         self.line_read = True
         return True
 
@@ -585,31 +583,27 @@ def parse_length(value: bytes) -> i64:
     Raises:
         ProxyError: it is anything else, or has more than 18 digits.
     """
-    if not value or len(value) > 18 or value.translate(None, DIGITS):
+    n: i64 = len(value)
+    if n == 0 or n > 18:
         raise malformed("invalid Content-Length")
-    return int(value)
+    length: i64 = 0
+    i: i64 = 0
+    while i < n:
+        digit: i64 = value[i] - 0x30
+        if digit < 0 or digit > 9:
+            raise malformed("invalid Content-Length")
+        length = length * 10 + digit
+        i += 1
+    return length
 
 
-def _is_shared(name: bytes) -> bool:
-    return name in {
-        b"connection",
-        b"content-length",
-        b"transfer-encoding",
-        b"upgrade",
-        b"trailer",
-        b"x-request-id",
-        b"keep-alive",
-        b"te",
-        b"proxy-connection",
-        b"proxy-authenticate",
-        b"proxy-authorization",
-    }
-
-
-__all__ = [
-    "ChunkedReader",
-    "ProxyError",
-    "RequestHead",
-    "ResponseHead",
-    "parse_length",
-]
+def is_authority(value: bytes) -> bool:
+    """Whether a value can be a Host: at least one byte, and none that a host and port may not have."""
+    n: i64 = len(value)
+    allowed = AUTHORITY
+    i: i64 = 0
+    while i < n:
+        if not allowed[value[i]]:
+            return False
+        i += 1
+    return n > 0

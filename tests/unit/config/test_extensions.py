@@ -21,7 +21,9 @@ def test_a_reference_names_an_object_of_a_module() -> None:
     assert load_object("python:equipoise.policy.balance:Algorithm") is balance.Algorithm
 
 
-@pytest.mark.parametrize("reference", ["python:", "python:os", "python:os:", "python:os:a.b", "python:o s:x", "os:path"])
+@pytest.mark.parametrize(
+    "reference", ["python:", "python:os", "python:os:", "python:os:a.b", "python:o s:x", "os:path"]
+)
 def test_a_malformed_reference_is_refused(reference: str) -> None:
     with pytest.raises(ValueError, match='must be "python:module:name"'):
         load_object(reference)

@@ -111,7 +111,9 @@ def test_every_place_of_any_document_is_found_on_its_line(data: dict[str, object
         lines[key] = text.count("\n") + 1
         text += f"{quoted(key)} = {written(value)} # comment = [\n"
     assert tomllib.loads(text) == data
-    assert locate(text) == {place: lines[str(place[0])] for key, value in data.items() for place in places(value, (key,))}
+    assert locate(text) == {
+        place: lines[str(place[0])] for key, value in data.items() for place in places(value, (key,))
+    }
 
 
 def quoted(text: str) -> str:

@@ -79,7 +79,19 @@ def test_a_good_probe_after_an_ejection_returns_the_target() -> None:
     assert (health.up, flipped) == (True, True)
 
 
-@pytest.mark.parametrize("outcome", [Outcome.OK, Outcome.CONNECT_FAILED, *FAILED_ANSWERS])
+def test_a_target_that_died_while_it_answered_waits_for_no_ejection() -> None:
+    dying = after([Outcome.RESET] * 3 + [Outcome.CONNECT_FAILED], now=10.0)
+    assert (dying.up, dying.cause, dying.ejections) == (False, Outcome.CONNECT_FAILED, 0)
+    assert after([Outcome.PROBE_OK], now=10.1, health=dying).up
+
+
+def test_a_failed_connect_during_an_ejection_without_probes_changes_nothing() -> None:
+    rules = HealthRules(probes=False)
+    down = after([Outcome.RESET] * 3, rules, now=10.0)
+    assert observe(down, Outcome.CONNECT_FAILED, 10.5, rules) == (down, False)
+
+
+@pytest.mark.parametrize("outcome", [Outcome.OK, *FAILED_ANSWERS])
 def test_late_outcomes_of_requests_change_nothing_while_down(outcome: Outcome) -> None:
     down = after([Outcome.RESET] * 3, now=10.0)
     assert observe(down, outcome, 10.5, RULES) == (down, False)

@@ -1,0 +1,123 @@
+"""Single operations of the data path, timed in whichever mode this process runs; prints JSON.
+
+Owns: the operations and their timing.
+Refuses to know: which mode this is for: `micro` starts one process for each.
+Called by: micro, as `python -m benchmarks.micro_cases`.
+
+The loops are interpreted in both modes, so a figure holds one call from interpreted code for each named operation, some
+50 ns each that the data path itself does not pay.
+"""
+
+import json
+import mmap
+import random
+import sys
+import time
+from collections import deque
+from collections.abc import Callable
+
+from equipoise.policy.balance import ALGORITHMS
+from equipoise.state import ledger as ledger_module
+from equipoise.state.ledger import Ledger, Lease, PoolLoads
+from equipoise.wire.http1 import RequestHead, ResponseHead
+
+from benchmarks.model import REQUEST_HEADERS, body_path
+
+REPEATS = 7
+REPEAT_S = 0.15
+HELD = 32  # in flight at each worker
+PICK_NS = 20_000  # between two picks of one worker, by the clock that the pick is given
+SHAPES = tuple((targets, workers) for workers in (1, 4) for targets in (5, 50, 500))
+
+
+def request_bytes() -> bytes:
+    """A browser's head."""
+    fields = "".join(f"{name}: {value}\r\n" for name, value in REQUEST_HEADERS)
+    return f"GET {body_path('100B')} HTTP/1.1\r\n{fields}\r\n".encode()
+
+
+def response_bytes() -> bytes:
+    """A head as nginx writes it."""
+    return (
+        b"HTTP/1.1 200 OK\r\nServer: nginx/1.22.1\r\nDate: Sun, 22 Nov 2026 10:00:00 GMT\r\nContent-Type: text/html\r\n"
+        b"Content-Length: 100\r\nConnection: keep-alive\r\nX-Target: 40001\r\nCache-Control: private, max-age=0\r\n\r\n"
+    )
+
+
+def best_ns(loop: Callable[[int], None]) -> float:
+    """Nanoseconds for each turn of `loop(turns)`: the best of several, since whatever disturbs only adds."""
+    turns = 100
+    while (spent := timed(loop, turns)) < REPEAT_S / 4:
+        turns *= 4
+    turns = max(1, int(turns * REPEAT_S / spent))
+    return min(timed(loop, turns) for _ in range(REPEATS)) / turns * 1e9
+
+
+def timed(loop: Callable[[int], None], turns: int) -> float:
+    """Seconds for so many turns."""
+    began = time.perf_counter()
+    loop(turns)
+    return time.perf_counter() - began
+
+
+def scan_request(turns: int) -> None:
+    """Reads a whole request head; making the object is part of it."""
+    data = request_bytes()
+    for _ in range(turns):
+        if not RequestHead(32768, 100, 8192).read(data):
+            raise AssertionError("a whole head must be read")
+
+
+def scan_response(turns: int) -> None:
+    """Likewise a response head."""
+    data = response_bytes()
+    for _ in range(turns):
+        if not ResponseHead(32768, 100).read(data):
+            raise AssertionError("a whole head must be read")
+
+
+def picks(targets: int, workers: int) -> Callable[[int], None]:
+    """A loop of: refresh, pick, take, and release of the lease that is held longest."""
+    slots = targets + 1
+    memory = mmap.mmap(-1, Ledger.size(workers, slots))
+    draw = random.Random(1)
+    for row in range(1, workers):
+        other = Ledger(memory, workers, slots, row)
+        for _ in range(HELD):
+            other.take(1 + draw.randrange(targets))
+    names, ones, zeros = [f"t{n}" for n in range(targets)], [1] * targets, [0] * targets
+    loads = PoolLoads(Ledger(memory, workers, slots, 0), 0, list(range(1, slots)), (names, ones, zeros))
+    algorithm = ALGORITHMS["least_in_flight"](loads, draw.random)
+    request = RequestHead(32768, 100, 8192)
+    request.read(request_bytes())
+    held: deque[Lease] = deque()
+    for _ in range(HELD):
+        loads.refresh(0)
+        held.append(loads.take(algorithm.pick(request, 0, None)))
+
+    def loop(turns: int) -> None:
+        now = 0
+        for _ in range(turns):
+            now += PICK_NS
+            loads.refresh(now)
+            held.append(loads.take(algorithm.pick(request, now, None)))
+            held.popleft().release()
+
+    return loop
+
+
+def main() -> None:
+    """Time everything."""
+    figures = {
+        f"scan, request head of {len(request_bytes())} B": best_ns(scan_request),
+        f"scan, response head of {len(response_bytes())} B": best_ns(scan_response),
+    }
+    for targets, workers in SHAPES:
+        name = f"pick, {targets} targets, {workers} {'worker' if workers == 1 else 'workers'}"
+        figures[name] = best_ns(picks(targets, workers))
+    compiled = not str(ledger_module.__file__).endswith(".py")
+    sys.stdout.write(json.dumps({"compiled": compiled, "ns": figures}) + "\n")
+
+
+if __name__ == "__main__":
+    main()
