@@ -86,8 +86,7 @@ define run_tests
 endef
 
 lint: $(TOOLS) ## ruff: rules and format
-	@$(BIN)/ruff check .
-	@$(BIN)/ruff format --check .
+	@status=0; $(BIN)/ruff check . || status=1; $(BIN)/ruff format --check . || status=1; exit $$status
 
 format: $(TOOLS) ## Let ruff repair what it can
 	@$(BIN)/ruff check --fix .

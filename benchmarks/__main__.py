@@ -160,7 +160,7 @@ def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
 def _builds(options: argparse.Namespace) -> list[Build]:
     """The installed Equipoise first, then those named."""
     python = str(Path(options.python).absolute())
-    builds = [] if options.no_equipoise else [Build("equipoise", python, _absolute(options.pythonpath))]
+    builds = [] if options.no_equipoise else [Build(plan.DEFAULT_BUILD, python, _absolute(options.pythonpath))]
     for text in options.equipoise:
         name, path = _pair(text, "--equipoise")
         builds.append(Build(name, python, _absolute(path)))
@@ -183,6 +183,7 @@ def _choice(options: argparse.Namespace) -> plan.Choice:
         rows=rows,
         workers=workers or (1, 2),
         length=length,
+        idle_peers=not options.quick or "idle" in options.scenario,
         others=tuple(Row(name, "other", command=command) for name, command in others),
     )
 

@@ -7,6 +7,7 @@ Refuses to know: how a row is configured, what the figures are compared with.
 import contextlib
 import os
 import random
+import tempfile
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
@@ -62,8 +63,8 @@ class Running:
 @contextlib.contextmanager
 def running(bench: Bench, row: Row, workers: int) -> Iterator[Running]:
     """Start a row and prove that it does its job."""
-    folder = bench.folder / f"{row.name}-{workers}".replace("/", "-").replace(" ", "-").replace(",", "")
-    folder.mkdir()
+    # mkdtemp, since the same row may be started more than once in a run.
+    folder = Path(tempfile.mkdtemp(prefix=f"{row.kind}-", dir=bench.folder))
     place = Place(folder, free_ports(1)[0], bench.origin.ports[: row.targets], workers)
     start = command(row, place, bench.programs)
     with Process(row.name, start.argv, folder, start.env) as process:
@@ -109,6 +110,8 @@ def _scenario(bench: Bench, scenario: Scenario, started: dict[Row, Running], res
             if samples[row] and samples[row][-1].errors:
                 continue
             try:
+                if number == 0:
+                    _warm_up(bench, started[row], scenario.body)
                 sample = _sample(bench, started[row], scenario)
             except (load.LoadFailed, ProcessFailed) as error:
                 results.problems.append(f"{scenario.name}, {row.name}: {error}")
@@ -126,23 +129,21 @@ def _summary(scenario: Scenario, samples: dict[Row, list[Sample]]) -> ScenarioRe
 
 
 def _sample(bench: Bench, target: Running, scenario: Scenario) -> Sample:
-    """One warm-up, one measured load."""
+    """One measured load."""
     pid, log_path = target.process.pid, target.place.log_path
     url = f"http://127.0.0.1:{target.place.port}{body_path(scenario.body)}"
     size = BODIES[scenario.body]
     if target.row.log:
         os.truncate(log_path, 0)
-    warm = load.run(bench.wrk, url, bench.script, WARM_UP_S, size)
-
     before, busy, known = tree_cpu(pid), busy_seconds(), _known_cpu(bench, pid)
     loaded = load.run(bench.wrk, url, bench.script, scenario.seconds, size)
     spent, busy, known = tree_cpu(pid) - before, busy_seconds() - busy, _known_cpu(bench, pid) - known
     rss = tree_rss(pid)
 
     target.process.check_alive()
-    errors = [*warm.errors, *loaded.errors]
+    errors = list(loaded.errors)
     if target.row.log:
-        errors += _missing_lines(log_path, warm.requests + loaded.requests)
+        errors += _missing_lines(log_path, loaded.requests)
     requests = max(loaded.requests, 1)
     return Sample(
         row=target.row.name,
@@ -178,6 +179,13 @@ def _missing_lines(path: Path, requests: int) -> list[str]:
 
 def warm_rss(bench: Bench, target: Running) -> int:
     """Resident bytes after a short load, once they no longer change."""
-    url = f"http://127.0.0.1:{target.place.port}{body_path('100B')}"
-    load.run(bench.wrk, url, bench.script, WARM_UP_S, BODIES["100B"])
+    _warm_up(bench, target, "100B")
     return settled_rss(target.process.pid)
+
+
+def _warm_up(bench: Bench, target: Running, body: str) -> None:
+    """Opens the connections to the targets, which stay open from round to round, and brings the memory to its size."""
+    url = f"http://127.0.0.1:{target.place.port}{body_path(body)}"
+    loaded = load.run(bench.wrk, url, bench.script, WARM_UP_S, BODIES[body])
+    if loaded.errors:
+        raise load.LoadFailed(f"warm-up: {', '.join(loaded.errors)}")

@@ -16,12 +16,11 @@ import time
 from collections import deque
 from collections.abc import Callable
 
+from benchmarks.model import REQUEST_HEADERS, body_path
 from equipoise.policy.balance import ALGORITHMS
 from equipoise.state import ledger as ledger_module
-from equipoise.state.ledger import Ledger, Lease, PoolLoads
+from equipoise.state.ledger import Lease, Ledger, PoolLoads
 from equipoise.wire.http1 import RequestHead, ResponseHead
-
-from benchmarks.model import REQUEST_HEADERS, body_path
 
 REPEATS = 7
 REPEAT_S = 0.15

@@ -32,6 +32,7 @@ VARIANTS: tuple[Row, ...] = (
     Row("nginx, log combined", "nginx", log=True, variant="combined"),
 )
 
+DEFAULT_BUILD = "equipoise"
 SCENARIOS = (*BODIES, "targets", "idle", "micro")
 TARGET_COUNTS = (5, 50, 500)
 PICK_WORKERS = 2
@@ -46,8 +47,9 @@ class Length:
     seconds: int
 
 
-FULL = Length(rounds=5, rounds_big=3, seconds=3)
-QUICK = Length(rounds=2, rounds_big=2, seconds=2)
+# Many short rounds: what disturbs the machine for seconds spoils single samples of some rows, not the median of one.
+FULL = Length(rounds=9, rounds_big=5, seconds=2)
+QUICK = Length(rounds=3, rounds_big=2, seconds=1)
 
 
 @dataclass(frozen=True)
@@ -58,6 +60,7 @@ class Choice:
     rows: tuple[str, ...] = ()
     workers: tuple[int, ...] = (1, 2)
     length: Length = FULL
+    idle_peers: bool = True
     others: tuple[Row, ...] = ()
 
     def wants(self, scenario: str) -> bool:
@@ -71,8 +74,9 @@ def rows_of(build: Build) -> tuple[Row, Row]:
 
 
 def chosen_rows(builds: Sequence[Build], choice: Choice, more: Sequence[Row] = ()) -> tuple[Row, ...]:
-    """Ours, the peers (`more` of them for some scenario) and what the options added, as far as `choice` names them."""
+    """What `choice` names of ours, the peers and `more` of them; what the options added is in without being named."""
     ours = tuple(row for build in builds for row in rows_of(build))
+    added = (*(row for row in ours if row.build and row.build.name != DEFAULT_BUILD), *choice.others)
     known = (*ours, *PEERS, *more, *choice.others)
     if not choice.rows:
         return known
@@ -81,8 +85,9 @@ def chosen_rows(builds: Sequence[Build], choice: Choice, more: Sequence[Row] = (
     if unknown:
         names = "; ".join(dict.fromkeys(row.name for row in every))
         raise ValueError(f"no such row: {', '.join(unknown)}. There are: {names}")
-    variants = [row for row in VARIANTS if any(name.lower() == row.name.lower() for name in choice.rows)]
-    return (*(row for row in known if any(_named(row, name) for name in choice.rows)), *variants)
+    variants = (row for row in VARIANTS if any(name.lower() == row.name.lower() for name in choice.rows))
+    named = (row for row in known if row in added or any(_named(row, name) for name in choice.rows))
+    return (*named, *variants)
 
 
 def _named(row: Row, name: str) -> bool:
@@ -117,21 +122,22 @@ def _by_body(builds: Sequence[Build], choice: Choice, body: str, workers: int) -
 
 
 def _by_targets(rows: Sequence[Row], length: Length) -> list[Group]:
-    """Ours with more and more targets: what the pick costs in the whole."""
+    """More and more targets: what the pick and the many connections cost; nginx shows what the latter cost anyone."""
     many = tuple(
         replace(row, name=f"{row.name}, {count} targets", targets=count)
         for row in rows
-        if row.kind == "equipoise" and not row.log
+        if row.kind in {"equipoise", "nginx"} and not row.log
         for count in TARGET_COUNTS
     )
     if not many:
         return []
     name = f"number of targets, {PICK_WORKERS} workers"
-    return [Group(PICK_WORKERS, (Scenario(name, "100B", many, length.rounds, length.seconds),))]
+    return [Group(PICK_WORKERS, (Scenario(name, "100B", many, length.rounds_big, length.seconds),))]
 
 
 def idle_rows(builds: Sequence[Build], choice: Choice) -> tuple[Row, ...]:
     """One row for each balancer that speaks HTTP; a log does not change what an idle connection weighs."""
     if not choice.wants("idle"):
         return ()
-    return tuple(row for row in chosen_rows(builds, choice) if not row.log and row.variant != "tcp")
+    rows = (row for row in chosen_rows(builds, choice) if not row.log and row.variant != "tcp")
+    return tuple(row for row in rows if choice.idle_peers or row.kind == "equipoise")

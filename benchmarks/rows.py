@@ -117,6 +117,7 @@ def _nginx(row: Row, place: Place, programs: Programs) -> Command:
             user=nginx_user(),
             targets=place.each_target("        server 127.0.0.1:{port};"),
             access_log=f"{place.log_path} {form}{gathered}" if row.log else "off",
+            keepalive=str(max(128, 2 * len(place.targets))),
             buffers=_NGINX_BIG_BUFFERS if row.variant == "big buffers" else "",
         ),
     )

@@ -16,7 +16,8 @@ import msgspec
 
 from equipoise.demo.lines import wall_seconds
 from equipoise.errors import ProxyError
-from equipoise.wire.http1 import ChunkedReader, RequestHead
+from equipoise.wire.chunked import ChunkedReader
+from equipoise.wire.http1 import RequestHead
 
 MAX_HEAD: Final = 64 * 1024
 MAX_FIELDS: Final = 200

@@ -16,7 +16,8 @@ from equipoise.demo.lines import wall_seconds
 from equipoise.demo.record import Failure
 from equipoise.demo.target_http import Answer
 from equipoise.errors import ProxyError
-from equipoise.wire.http1 import ChunkedReader, ResponseHead
+from equipoise.wire.chunked import ChunkedReader
+from equipoise.wire.http1 import ResponseHead
 
 MAX_HEAD: Final = 64 * 1024
 MAX_FIELDS: Final = 200

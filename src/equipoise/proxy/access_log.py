@@ -150,6 +150,60 @@ class FileLog(AccessLog):
         return self.writer.written, self.writer.dropped
 
 
+class GuardedLog(AccessLog):
+    """Keeps what a sink raises away from the requests: the line is lost and counted."""
+
+    def __init__(self, log: AccessLog, on_trouble: Callable[[str], None]) -> None:
+        """Stands before a sink whose code is not ours.
+
+        Args:
+            log: the sink.
+            on_trouble: is told of the first line that is lost, and of the first after one that was not.
+        """
+        self.log = log
+        self.on_trouble = on_trouble
+        self.lost = 0
+        self.failing = False
+
+    def write(self, record: Record) -> None:
+        """See `AccessLog.write`."""
+        try:
+            self.log.write(record)
+        except Exception as error:  # noqa: BLE001  (a user's sink may raise anything)
+            self.lost += 1
+            self._failed(error)
+        else:
+            self.failing = False
+
+    def tick(self) -> None:
+        """See `AccessLog.tick`."""
+        self._try(self.log.tick)
+
+    def reopen(self) -> None:
+        """See `AccessLog.reopen`."""
+        self._try(self.log.reopen)
+
+    def close(self) -> None:
+        """See `AccessLog.close`."""
+        self._try(self.log.close)
+
+    def counts(self) -> tuple[int, int]:
+        """See `AccessLog.counts`."""
+        written, dropped = self.log.counts()
+        return written, dropped + self.lost
+
+    def _try(self, call: Callable[[], None]) -> None:
+        try:
+            call()
+        except Exception as error:  # noqa: BLE001  (a user's sink may raise anything)
+            self._failed(error)
+
+    def _failed(self, error: Exception) -> None:
+        if not self.failing:
+            self.failing = True
+            self.on_trouble(f"the access log's sink failed: {error!r}; {self.lost} lines lost so far")
+
+
 class LoggingLog(AccessLog):
     """Records to the standard library's logger `equipoise.access`, with the fields in `extra`."""
 
@@ -199,9 +253,9 @@ def make_log(spec: AccessLogSpec, on_trouble: Callable[[str], None]) -> AccessLo
     if spec.sink == "text":
         return FileLog(spec.path, encode_text, on_trouble)
     if spec.sink == "logging":
-        return LoggingLog()
+        return GuardedLog(LoggingLog(), on_trouble)
     if spec.sink == "structlog":
-        return StructlogLog()
+        return GuardedLog(StructlogLog(), on_trouble)
     scheme, _, place = spec.sink.partition(":")
     module, _, factory = place.partition(":")
     if scheme != "python" or not module or not factory:
@@ -209,7 +263,7 @@ def make_log(spec: AccessLogSpec, on_trouble: Callable[[str], None]) -> AccessLo
     log = getattr(importlib.import_module(module), factory)(spec)
     if not isinstance(log, AccessLog):
         raise ValueError(f"{spec.sink} made a {type(log).__name__}, not an AccessLog")  # noqa: TRY004 (it is the value that is wrong)
-    return log
+    return GuardedLog(log, on_trouble)
 
 
 def encode_text(records: list[Record]) -> bytes:

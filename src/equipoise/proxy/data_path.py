@@ -38,36 +38,39 @@ class TcpConnector(Connector):
 
     def connect(self, target: Target, relay: Relay) -> None:
         """See `Connector.connect`."""
-        task = self.loop.create_task(self._connect(target, relay))
+        # Made now: by the time it is connected, the target's address may be another one.
+        upstream = UpstreamHttp1(self.services, target.slot)
+        task = self.loop.create_task(self._connect(target, relay, upstream))
         self.tasks.add(task)
         task.add_done_callback(self.tasks.discard)
 
-    async def _connect(self, target: Target, relay: Relay) -> None:
+    async def _connect(self, target: Target, relay: Relay, upstream: UpstreamHttp1) -> None:
         seconds = self.services.world().limits.connect_seconds
         try:
             async with asyncio.timeout(seconds):
-                upstream = await self._first(target)
+                await self._first(target, upstream)
         except TimeoutError:
             relay.upstream_failed(upstream_failed("connect_timeout", RETRY_ALWAYS, "The target did not accept a connection in time.", 504))
         except OSError as error:
             relay.upstream_failed(connect_failure(error))
         else:
-            relay.connected(upstream)
+            if upstream.transport.is_closing():
+                relay.upstream_failed(upstream_failed("reset", RETRY_ALWAYS, "The target closed the connection at once."))
+            else:
+                relay.connected(upstream)
 
-    async def _first(self, target: Target) -> UpstreamHttp1:
+    async def _first(self, target: Target, upstream: UpstreamHttp1) -> None:
         """Connects to the first of the target's addresses that accepts, beginning with another one each time."""
         self.turn += 1
         last: OSError = ConnectionRefusedError("the target has no address")
         for i in range(len(target.addresses)):
             address = target.addresses[(self.turn + i) % len(target.addresses)]
             try:
-                _, protocol = await self.loop.create_connection(
-                    cast("Any", lambda: UpstreamHttp1(self.services, target.slot)), address, target.port
-                )
+                await self.loop.create_connection(cast("Any", lambda: upstream), address, target.port)
             except OSError as error:
                 last = error
             else:
-                return cast("UpstreamHttp1", protocol)
+                return
         raise last
 
 
@@ -106,6 +109,11 @@ class DataPath:
         if world.access_log != self.log_spec:
             self._swap_log(world.access_log)
         services.snapshot = snapshot
+        # A slot that changed hands was cleared by the supervisor; this row's own copy of its counts is the old target's.
+        known = {} if before is None else before.owners()
+        for slot, owner in snapshot.owners().items():
+            if known.get(slot) != owner:
+                services.ledger.reread_slot(slot)
         if before is not None:
             now_there = {target.slot: target.addresses for pool in snapshot.pools.values() for target in pool.targets}
             for pool in before.pools.values():
@@ -156,7 +164,8 @@ class DataPath:
         for tunnel in list(self.services.tunnels):
             tunnel.expire(self.services.now)
         for downstream in list(self.services.downstreams):
-            downstream.abort()
+            assert isinstance(downstream, DownstreamHttp1)
+            downstream.cut()
 
     def reopen_logs(self) -> None:
         """The log file was renamed."""

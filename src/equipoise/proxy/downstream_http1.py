@@ -15,7 +15,8 @@ from equipoise.proxy.exchange import Exchange
 from equipoise.proxy.sides import Downstream, Services
 from equipoise.state.connections import NO_DEADLINE
 from equipoise.state.ledger import WORKER_CONNECTIONS
-from equipoise.wire.http1 import ChunkedReader, RequestHead, ResponseHead
+from equipoise.wire.chunked import ChunkedReader
+from equipoise.wire.http1 import RequestHead, ResponseHead
 
 # Write-buffer marks: above the first the target is not read, below the second it is again. uvloop's own low mark is 16 bytes.
 HIGH_WATER: Final = 64 * 1024
@@ -98,13 +99,15 @@ class DownstreamHttp1(Downstream):
             if self.buffer:
                 data = self.buffer + data
                 self.buffer = b""
+            if self.full:
+                # It asks for more and does not read what it asked for: the next answer would only pile up here.
+                self._keep_ahead(data)
+                return
             self._read_head(data)
         elif state == BODY:
             self._read_body(data)
         elif state == ANSWER:
-            self.buffer = self.buffer + data if self.buffer else data
-            if len(self.buffer) > MAX_AHEAD:
-                self.hold()
+            self._keep_ahead(self.buffer + data if self.buffer else data)
         elif state == LINGERING:
             self.lingered += len(data)
             if self.lingered > LINGER_BYTES:
@@ -112,10 +115,7 @@ class DownstreamHttp1(Downstream):
 
     def eof_received(self) -> bool:
         """The client closes. It cannot be told from one that only closes its sending side, and most that do are gone."""
-        exchange = self.exchange
-        if exchange is not None:
-            self._close_now()
-            exchange.downstream_lost()
+        self.cut()
         return False
 
     def connection_lost(self, error: Exception | None) -> None:
@@ -143,12 +143,14 @@ class DownstreamHttp1(Downstream):
         self.full = False
         if self.state == ANSWER:
             self.deadline = NO_DEADLINE
+        elif self.state == READY and self.buffer:
+            self.services.soon(self._next)
         if self.exchange is not None:
             self.exchange.downstream_drained()
 
     def expire(self, now: i64) -> None:
         """The client was too slow, or idle for long enough."""
-        if self.full:
+        if self.full or self.state == CLOSED:
             unsent: i64 = self.transport.get_write_buffer_size()
             if unsent < self.unsent:
                 self.unsent = unsent
@@ -164,7 +166,7 @@ class DownstreamHttp1(Downstream):
         elif self.state == READY and (self.head is not None or self.buffer):
             self._refuse(client_failed("head_timeout", 408, "The request's head did not arrive in time."))
         elif self.state == READY:
-            self.transport.close()
+            self._close()
         else:
             self._close_now()
 
@@ -266,10 +268,17 @@ class DownstreamHttp1(Downstream):
 
     def _next(self) -> None:
         """Goes on with what the client sent ahead."""
-        if self.state == READY and self.buffer and self.exchange is None:
+        if self.state == READY and self.buffer and self.exchange is None and not self.full:
+            self.let()
             data = self.buffer
             self.buffer = b""
             self._read_head(data)
+
+    def _keep_ahead(self, data: bytes) -> None:
+        """Keeps what the client sent before its turn; when that is too much, it is not read until then."""
+        self.buffer = data
+        if len(data) > MAX_AHEAD:
+            self.hold()
 
     def _refuse(self, error: ProxyError) -> None:
         """Answers a request that never became an exchange, and closes: where the next one begins is not known."""
@@ -290,7 +299,7 @@ class DownstreamHttp1(Downstream):
     def forwarded(self, head: RequestHead) -> bytes:
         """See `Downstream.forwarded`. Ends in the name of the request id's field; the value follows."""
         host = head.host
-        plain = head.forwarded_for is None and head.via is None
+        plain = head.forwarded_for is None and head.via is None and head.minor == 1
         if plain and self.forwarded_host is not None and host == self.forwarded_host:
             return self.forwarded_fields
         peer = self.peer if head.forwarded_for is None else head.forwarded_for + b", " + self.peer
@@ -418,8 +427,7 @@ class DownstreamHttp1(Downstream):
             # The answer came before the request was whole; what is left of the request is not the next one.
             self._linger()
         elif not self.keep_alive or self.services.draining:
-            self.state = CLOSED
-            self.transport.close()
+            self._close()
         else:
             self.state = READY
             self.deadline = self.services.now + self.services.world().limits.idle_ns
@@ -459,15 +467,28 @@ class DownstreamHttp1(Downstream):
         except (OSError, RuntimeError):  # closing already
             self._close_now()
 
+    def _close(self) -> None:
+        """Closes when all that was written has gone out, or when the client has read nothing of it for too long."""
+        self.state = CLOSED
+        self.unsent = self.transport.get_write_buffer_size()
+        self.deadline = self.services.now + self.services.world().limits.body_ns
+        self.transport.close()
+
     def _close_now(self) -> None:
         self.state = CLOSED
         self.transport.abort()
 
+    def cut(self) -> None:
+        """The client is gone, or has to go: ends the connection and what runs on it."""
+        exchange = self.exchange
+        self._close_now()
+        if exchange is not None:
+            exchange.downstream_lost()
+
     def close_idle(self) -> None:
         """The worker drains: closes now when nothing is under way, after the answer otherwise."""
         if self.state == READY and self.head is None and not self.buffer:
-            self.state = CLOSED
-            self.transport.close()
+            self._close()
 
 
 def chunk(data: bytes) -> bytes:

@@ -30,6 +30,7 @@ from equipoise.state.ledger import (
     Lease,
 )
 from equipoise.state.snapshot import Pool, Target
+from equipoise.wire.chunked import ChunkedReader
 from equipoise.wire.http1 import RequestHead, ResponseHead
 
 # What the target's health hears of a failure, by its kind (model.Outcome); other kinds are not the target's fault.
@@ -63,6 +64,8 @@ class Exchange(Relay):
         self.pool: Pool | None = None
         self.attempts: i64 = 0
         self.tried: list[int] | None = None
+        # Slot of a tried target whose reused connection was lost: it may only have closed what was idle for too long.
+        self.doubtful: i64 = -1
         self.over = False
         # The attempt at hand.
         self.target: Target | None = None
@@ -108,12 +111,12 @@ class Exchange(Relay):
         parts.append(b"\r\n\r\n")
         self.outgoing = b"".join(parts)
         self.whole = last
+        self.pool = pool
         if body:
             self._hold(body)
         if pool is None:
             self._answer(refused("no_route", 404, "No route matches this host and path."))
             return
-        self.pool = pool
         pool.budget.earn()
         self._attempt(pool)
 
@@ -133,6 +136,9 @@ class Exchange(Relay):
             skip = [i for i, target in enumerate(pool.targets) if int(target.slot) in self.tried]
         try:
             index = pool.algorithm.pick(self.head, now, skip)
+            if index < 0 and self.doubtful >= 0 and skip is not None:
+                # No other target can take it: this one again, on a connection that is known to be open.
+                index = pool.algorithm.pick(self.head, now, self._without_doubtful(pool, skip))
         except Exception as error:  # a user's algorithm may raise anything
             self._answer(refused("algorithm_failed", 500, f"The algorithm failed: {type(error).__name__}."))
             return
@@ -158,10 +164,15 @@ class Exchange(Relay):
             assert isinstance(connection, Upstream)
             self.connected(connection)
 
+    def _without_doubtful(self, pool: Pool, skip: list[int]) -> list[int]:
+        slot = self.doubtful
+        self.doubtful = -1
+        return [i for i in skip if pool.targets[i].slot != slot]
+
     def _is_usable(self, connection: object) -> bool:
-        """A request that must not be sent twice is not risked on a connection that the target has just closed."""
+        """A request that must not be sent again is not risked on a connection that the target has just closed."""
         assert isinstance(connection, Upstream)
-        return may_retry(_LOST, self.head.method, 1) or connection.is_open()
+        return (self.attempts == 1 and may_retry(_LOST, self.head.method, 1)) or connection.is_open()
 
     def _next_usable(self, target: Target) -> Upstream | None:
         while True:
@@ -178,6 +189,9 @@ class Exchange(Relay):
             upstream.close()
             return
         self.upstream = upstream
+        if not self.whole:
+            # Before the request is sent: that may already be more than the target takes, and then this is undone.
+            self.downstream.let()
         data = self.outgoing
         if self.held:
             data = data + b"".join(self.held)
@@ -186,8 +200,6 @@ class Exchange(Relay):
         upstream.start(self, request)
         if not self.replayable:
             self.held = []
-        if not self.whole:
-            self.downstream.let()
 
     # -- relay: upwards --------------------------------------------------------------------------------------------------
 
@@ -247,17 +259,20 @@ class Exchange(Relay):
         self.bytes_out = len(body)
         self.held = []
         self.replayable = False
+        if last:
+            # First: the connection may be idle already, and back-pressure from this answer is not its next exchange's.
+            self.upstream = None
         self.downstream.send_head(head, body, last)
         if last:
-            self.upstream = None
             self.finish()
 
     def response_body(self, data: bytes, last: bool) -> None:
         """Passes on more of the answer's body."""
         self.bytes_out += len(data)
-        self.downstream.send_body(data, last)
         if last:
             self.upstream = None
+        self.downstream.send_body(data, last)
+        if last:
             self.finish()
 
     def switched(self, head: ResponseHead, rest: bytes) -> None:
@@ -301,6 +316,7 @@ class Exchange(Relay):
 
     def upstream_failed(self, error: ProxyError) -> None:
         """An attempt failed: another one, an answer of our own, or, in the middle of an answer, a visible break."""
+        upstream = self.upstream
         self.upstream = None
         if self.over:
             return
@@ -323,6 +339,8 @@ class Exchange(Relay):
             if self.tried is None:
                 self.tried = []
             self.tried.append(int(target.slot))
+            if upstream is not None and upstream.uses > 1:
+                self.doubtful = target.slot
             # The snapshot may have changed since the first attempt.
             current = self.services.world().pools.get(pool.name)
             self.pool = pool if current is None else current
@@ -356,6 +374,7 @@ class Exchange(Relay):
             self.downstream.abort()
             self.finish()
         else:
+            self._count_abort()
             self._answer(error)
 
     def downstream_lost(self) -> None:
@@ -365,10 +384,14 @@ class Exchange(Relay):
         self._cancel()
         if not self.answered:
             self.status = CLIENT_LEFT
-            if self.target is not None:
-                self.services.ledger.add(self.target.slot, ABORTED, 1)
+            self._count_abort()
         self.failure = client_failed("client_left", CLIENT_LEFT, "The client closed the connection.")
         self.finish()
+
+    def _count_abort(self) -> None:
+        """Counts the attempt as ended without an answer, for which the target is not to blame."""
+        if self.target is not None:
+            self.services.ledger.add(self.target.slot, ABORTED, 1)
 
     def _cancel(self) -> None:
         upstream = self.upstream
@@ -405,11 +428,14 @@ class Exchange(Relay):
             ledger = services.ledger
             if self.bytes_in:
                 ledger.add(target.slot, BYTES_IN, self.bytes_in)
-            ledger.add(target.slot, BYTES_OUT, self.bytes_out)
+            if not self.own:
+                ledger.add(target.slot, BYTES_OUT, self.bytes_out)
         log = services.log
         if log is not None:
             log.write(self._record(services))
         self.held = []
+        # Its traceback holds frames, which hold this exchange.
+        self.failure = None
         self.downstream.exchange_over()
 
     def _record(self, services: Services) -> Record:
@@ -422,9 +448,11 @@ class Exchange(Relay):
         now: i64 = services.clock()
         body: str | None = None
         encoded: str | None = None
-        truncated = self.body_kept > services.log_body
+        truncated = False
         if self.body is not None:
-            body, encoded = body_fields(b"".join(self.body), truncated)
+            raw = b"".join(self.body)
+            truncated = self.held_bytes > len(raw)
+            body, encoded = body_fields(without_framing(raw) if head.chunked else raw, truncated)
         record = Record(
             services.stamp(self.began),
             text(self.request_id),
@@ -454,6 +482,11 @@ class Exchange(Relay):
 def text(raw: bytes) -> str:
     """Bytes of a head as text; those above 0x7F, which may be in any encoding, one to one."""
     return raw.decode("latin-1")
+
+
+def without_framing(body: bytes) -> bytes:
+    """What the beginning of a chunked body says; it was validated when it came, extensions left out."""
+    return ChunkedReader(MAX_HELD, MAX_HELD, decode=True).feed(body)
 
 
 def milliseconds(elapsed_ns: i64) -> float:

@@ -42,6 +42,8 @@ class BatchWriter:
         # The thread's own.
         self.descriptor = self._open()
         self.failing = False
+        # The file ends in the beginning of a line whose rest was dropped.
+        self.torn = False
         self.thread = threading.Thread(target=self._run, name="access-log", daemon=True)
         self.thread.start()
 
@@ -105,18 +107,24 @@ class BatchWriter:
             return
         if self.path != "-":
             old, self.descriptor = self.descriptor, fresh
+            self.torn = False
             os.close(old)
 
     def _write(self, lines: bytes, count: int) -> None:
         """Writes a batch to its end; on an error it is tried again until the queue behind it is full or the log closes."""
-        view = memoryview(lines)
+        data = b"\n" + lines if self.torn else lines
+        view = memoryview(data)
         while view:
             try:
                 view = view[os.write(self.descriptor, view) :]
             except OSError as error:
                 if not self._wait_for_disk(error):
                     self.dropped += count
+                    done = len(data) - len(view)
+                    if done:
+                        self.torn = data[done - 1] != 0x0A
                     return
+        self.torn = False
         self.written += count
         if self.failing:
             self.failing = False

@@ -14,7 +14,7 @@ from mypy_extensions import i64
 
 from equipoise.errors import ProxyError
 from equipoise.proxy.access_log import AccessLog, refusal
-from equipoise.state.connections import Deadlines, IdleConnections, Reusable, Timed
+from equipoise.state.connections import Deadlines, IdleConnections, Reusable, Stack, Timed
 from equipoise.state.ledger import WORKER_OWN_ANSWERS, Ledger
 from equipoise.state.snapshot import Snapshot, Target
 from equipoise.wire.http1 import RequestHead, ResponseHead
@@ -150,8 +150,8 @@ class Downstream(Timed):
 class Upstream(Reusable):
     """A connection to a target, or a stream of one."""
 
-    def __init__(self) -> None:
-        super().__init__()
+    def __init__(self, stack: Stack) -> None:
+        super().__init__(stack)
         self.transport: Any = None
         # How many exchanges it carried before this one.
         self.uses: i64 = 0

@@ -21,6 +21,7 @@ class TunnelSide:
         self.transport: Any = transport
         self.other: TunnelSide | None = None
         self.carried: i64 = 0
+        self.ended = False
         self.lost = False
 
     def data_received(self, data: bytes) -> None:
@@ -35,12 +36,18 @@ class TunnelSide:
 
     def eof_received(self) -> bool:
         """Passes the half-close on and keeps this side open for what still comes the other way."""
+        self.ended = True
         other = self.other
-        if other is not None and not other.lost:
-            try:
-                other.transport.write_eof()
-            except (OSError, RuntimeError):  # the other side is closing already
-                return False
+        if other is None or other.lost:
+            return False
+        if other.ended:
+            # Nothing more comes from either side; each closes when all that was meant for it is written.
+            other.transport.close()
+            return False
+        try:
+            other.transport.write_eof()
+        except (OSError, RuntimeError):  # the other side is closing already
+            return False
         return True
 
     def pause_writing(self) -> None:
@@ -114,7 +121,9 @@ class Tunnel(Timed):
         """Cuts both sides."""
         for side in (self.down, self.up):
             if side is not None and not side.lost:
+                side.lost = True
                 side.transport.abort()
+        self.closed()
 
     def closed(self) -> None:
         """Both sides have gone."""

@@ -14,7 +14,8 @@ from mypy_extensions import i64
 from equipoise.errors import RETRY_IF_SAFE, RETRY_NEVER, ProxyError, upstream_failed
 from equipoise.proxy.sides import Outgoing, Relay, Services, Upstream
 from equipoise.state.connections import NO_DEADLINE
-from equipoise.wire.http1 import ChunkedReader, ResponseHead
+from equipoise.wire.chunked import ChunkedReader
+from equipoise.wire.http1 import ResponseHead
 
 # How the body at hand ends.
 HEAD: Final = 0
@@ -38,10 +39,9 @@ class UpstreamHttp1(Upstream):
     """A connection to a target; an asyncio protocol in all but inheritance."""
 
     def __init__(self, services: Services, slot: i64) -> None:
-        super().__init__()
+        super().__init__(services.idle.stack(slot))
         # The connection.
         self.services = services
-        self.slot = slot
         self.write: Any = None
         self.idle = False
         self.held_back = False
@@ -125,8 +125,12 @@ class UpstreamHttp1(Upstream):
     def expire(self, now: i64) -> None:
         """Idle for long enough, or the target does not answer."""
         if self.idle:
-            self.services.idle.forget(self.slot, self)
+            self._leave_idle()
             self.close()
+            return
+        if not self.sent_whole and self.transport.get_write_buffer_size() == 0:
+            # It is the client's turn; its own deadline will tell.
+            self.deadline = now + self.services.world().limits.response_ns
             return
         detail = "The target did not answer in time." if self.mode == HEAD else "The target stopped in the middle of its answer."
         self._fail(upstream_failed("response_timeout", RETRY_IF_SAFE, detail, 504))
@@ -158,7 +162,8 @@ class UpstreamHttp1(Upstream):
             self._fail(upstream_failed("malformed", RETRY_NEVER, f"The target's answer is not valid HTTP: {error.detail}."))
 
     def eof_received(self) -> bool:
-        """The target closes; `connection_lost` draws the conclusion."""
+        """The target closes; `connection_lost` draws the conclusion, but from now on no exchange may take the connection."""
+        self._leave_idle()
         return False
 
     def connection_lost(self, error: Exception | None) -> None:
@@ -278,7 +283,7 @@ class UpstreamHttp1(Upstream):
         if self.held_back:
             self.let()
         # More bytes than the answer has, or a request that was not taken whole: the two sides are out of step.
-        if self.keep_alive and self.sent_whole and excess == 0 and self.services.idle.put(self.slot, self):
+        if self.keep_alive and self.sent_whole and excess == 0 and self.services.idle.put(self):
             self.idle = True
             self.deadline = self.services.now + IDLE_NS
         else:
@@ -291,7 +296,7 @@ class UpstreamHttp1(Upstream):
     def _switch(self, relay: Relay, head: ResponseHead, rest: bytes) -> None:
         request = self.request
         assert request is not None
-        if not request.upgrade or head.upgrade is None:
+        if not request.upgrade or head.upgrade is None or not self.sent_whole:
             raise upstream_failed("malformed", RETRY_NEVER, "101 without having been asked")
         self.relay = None
         self.request = None
@@ -308,4 +313,4 @@ class UpstreamHttp1(Upstream):
     def _leave_idle(self) -> None:
         if self.idle:
             self.idle = False
-            self.services.idle.forget(self.slot, self)
+            self.services.idle.forget(self)

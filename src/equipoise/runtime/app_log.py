@@ -1,13 +1,14 @@
 """The application log: what the balancer says about itself, on standard error.
 
-Owns: its form, one JSON object a line, or readable lines on a terminal. The only module that knows structlog.
+Owns: its form, one JSON object a line, or readable lines on a terminal. The only module that knows structlog and, for
+what libraries say, the standard library's logging.
 Refuses to know: what is worth saying; the access log, which is another thing.
 """
 
-from collections.abc import Mapping
+import logging
+import traceback
+from collections.abc import Callable, Mapping
 from typing import Any, Final, TextIO
-
-import structlog
 
 LEVELS: Final = ("debug", "info", "warning", "error")
 
@@ -17,6 +18,8 @@ class AppLog:
 
     def __init__(self, stream: TextIO) -> None:
         """Decide on the form by what `stream` is."""
+        import structlog  # noqa: PLC0415 -- a third of a second, and no worker has an AppLog
+
         render: Any = structlog.processors.JSONRenderer()
         if stream.isatty():
             render = structlog.dev.ConsoleRenderer(timestamp_key="time")
@@ -59,3 +62,25 @@ class AppLog:
 def _put_first(_logger: object, _method: str, fields: Any) -> Any:
     first = {key: fields.pop(key) for key in ("time", "level", "event") if key in fields}
     return first | fields
+
+
+def forward(say: Callable[[str, str, Mapping[str, str]], None]) -> None:
+    """Give what this process's event loop and data path log to `say`: level, event, fields.
+
+    It may be called from any thread. "equipoise.access" is left out: there the access log's sink `logging` writes.
+    """
+    for name in ("asyncio", "equipoise.proxy"):
+        logging.getLogger(name).addHandler(_Forward(say))
+
+
+class _Forward(logging.Handler):
+    def __init__(self, say: Callable[[str, str, Mapping[str, str]], None]) -> None:
+        super().__init__()
+        self._say = say
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """See logging."""
+        fields = {"logger": record.name}
+        if record.exc_info:
+            fields["traceback"] = "".join(traceback.format_exception(*record.exc_info))
+        self._say(record.levelname.lower(), record.getMessage(), fields)

@@ -212,7 +212,12 @@ class Channel(asyncio.Protocol, Generic[Received]):
             self.close()
             return
         for message in messages:
-            self._on_message(message)
+            try:
+                self._on_message(message)
+            except Exception as error:  # noqa: BLE001 -- left to the loop, it would end the channel and with it the worker
+                asyncio.get_running_loop().call_exception_handler(
+                    {"message": f"a control message was not handled: {message!r}", "exception": error}
+                )
 
     def connection_lost(self, exc: Exception | None) -> None:
         """See asyncio."""

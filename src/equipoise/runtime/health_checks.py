@@ -42,8 +42,8 @@ class HealthChecks:
         Args:
             table: what to probe; it is read again and again.
             log: told of what should not happen.
-            on_outcome: called with `PROBE_OK`, or with a reason and `PROBE_FAILED` or, of a target that is down and takes
-                no connection, `CONNECT_FAILED`.
+            on_outcome: called with `PROBE_OK`, or with a reason and `PROBE_FAILED`; or `CONNECT_FAILED`, of a target
+                that is down and takes no connection.
         """
         self._table = table
         self._log = log

@@ -8,6 +8,7 @@ import mmap
 import os
 import platform
 import resource
+from dataclasses import dataclass
 from importlib import metadata
 from typing import Final
 
@@ -71,12 +72,30 @@ def raise_file_limit() -> None:
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
 
 
-def make_ledger(rows: int) -> tuple[int, Ledger]:
-    """The shared memory as a file descriptor to hand down, and the supervisor's view of it."""
+@dataclass(frozen=True)
+class Memory:
+    """The shared memory: a file descriptor to hand down, and the supervisor's view of it."""
+
+    fd: int
+    rows: int
+    slots: int
+    ledger: Ledger
+
+    def map(self) -> mmap.mmap:
+        """The memory once more, as a worker maps it."""
+        return mmap.mmap(self.fd, Ledger.size(self.rows, self.slots))
+
+    def close(self) -> None:
+        """Hand it down to nobody any more."""
+        os.close(self.fd)
+
+
+def make_memory(rows: int) -> Memory:
+    """Shared memory for so many workers, all counts 0."""
     fd = os.memfd_create("equipoise-ledger")
     size = Ledger.size(rows, MAX_SLOTS)
     os.ftruncate(fd, size)
-    return fd, Ledger(mmap.mmap(fd, size), rows, MAX_SLOTS, -1)
+    return Memory(fd, rows, MAX_SLOTS, Ledger(mmap.mmap(fd, size), rows, MAX_SLOTS, -1))
 
 
 def open_listeners(config: Config) -> tuple[Listener, ...]:

@@ -14,13 +14,13 @@ import sys
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import uvloop
 
 from equipoise.config.addresses import parse_url
 from equipoise.config.load import ConfigError, load
-from equipoise.config.schema import MAX_SLOTS, Config
+from equipoise.config.schema import Config
 from equipoise.config.world import limits_spec, worker_count
 from equipoise.model import Outcome, TargetState
 from equipoise.runtime.app_log import AppLog
@@ -35,7 +35,7 @@ from equipoise.runtime.startup import (
     announce,
     check_surroundings,
     is_compiled,
-    make_ledger,
+    make_memory,
     open_listeners,
     raise_file_limit,
 )
@@ -112,13 +112,13 @@ class Supervisor:
         self._loop = asyncio.get_running_loop()
         self._started_at = self._loop.time()
 
-        rows = worker_count(config)
-        ledger_fd, self.ledger = make_ledger(rows)
-        slots = Slots(MAX_SLOTS, lambda slot: self.ledger.in_flight(slot) == 0, self.ledger.clear_slot)
+        memory = make_memory(worker_count(config))
+        self.ledger = memory.ledger
+        slots = Slots(memory.slots, lambda slot: self.ledger.in_flight(slot) == 0, self.ledger.clear_slot)
         self._resolver = Resolver(self._log, self._on_resolved)
         self.table = TargetTable(slots, self._good_answers, self._resolver.addresses)
         self._checks = HealthChecks(self.table, self._log, self._on_probe)
-        place = Place(self.ledger, ledger_fd, MAX_SLOTS, rows, self._listeners)
+        place = Place(memory, self._listeners)
         self.workers = Workers(place, self._tasks, self._log, self._on_report)
 
         # One change at a time; flips need not wait, they are published within one callback.
@@ -183,6 +183,7 @@ class Supervisor:
 
     async def run(self) -> int:
         """Start, serve, drain; the exit code."""
+        self._loop.set_exception_handler(self._on_broken)
         for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGUSR1):
             self._loop.add_signal_handler(number, self._orders.put_nowait, number)
         jobs = [
@@ -258,6 +259,10 @@ class Supervisor:
             except Exception as error:  # noqa: BLE001 -- whatever it is, the balancer goes on without this job for a second
                 self._log.error(f"{name} broke and start again", exc_info=error)
             await asyncio.sleep(1.0)
+
+    def _on_broken(self, _loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+        """A callback raised: the others go on."""
+        self._log.error(str(context.get("message", "a callback broke")), exc_info=context.get("exception"))
 
     # Change
 

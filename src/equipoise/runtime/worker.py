@@ -9,14 +9,13 @@ It outlives no supervisor: the end of the control channel is an order to drain.
 import asyncio
 import ctypes
 import gc
-import logging
 import mmap
 import socket
 import sys
-import threading
 import time
 import traceback
 from collections import Counter
+from collections.abc import Mapping
 from typing import Final
 
 import uvloop
@@ -24,6 +23,7 @@ import uvloop
 from equipoise.config.diff import Change, apply
 from equipoise.model import Outcome, World
 from equipoise.proxy.data_path import DataPath
+from equipoise.runtime import app_log
 from equipoise.runtime.control import (
     TO_WORKER,
     Ack,
@@ -82,9 +82,7 @@ class Worker:
         """Live until drained; the exit code."""
         control.settimeout(0)
         await self._loop.create_unix_connection(lambda: self._channel, sock=control)
-        forward = _Forward(self._channel)
-        for name in ("asyncio", "equipoise.proxy"):  # not "equipoise.access", which may carry the access log
-            logging.getLogger(name).addHandler(forward)
+        app_log.forward(self._say)
         self._tick()
         async with asyncio.TaskGroup() as tasks:
             obeying = tasks.create_task(self._obey())
@@ -157,8 +155,12 @@ class Worker:
         self._channel.send(Report(pool, target, Outcome(outcome), self._ledger.totals(slot)["ok"]))
 
     def _on_trouble(self, what: str) -> None:
-        """The access log cannot be written, or can again; it may say so from a thread of its own."""
-        self._loop.call_soon_threadsafe(self._channel.send, Event("warning", what))
+        """The access log cannot be written, or can again."""
+        self._say("warning", what, {})
+
+    def _say(self, level: str, event: str, fields: Mapping[str, FieldValue]) -> None:
+        """Into the application log, which the supervisor writes; from any thread."""
+        self._loop.call_soon_threadsafe(self._channel.send, Event(level, event, dict(fields)))
 
     # The end
 
@@ -177,27 +179,6 @@ class Worker:
             )
             self._data_path.abort()
         self._data_path.close()
-
-
-class _Forward(logging.Handler):
-    """What this process and its libraries log goes to the supervisor, which owns the application log."""
-
-    def __init__(self, channel: Channel[ToWorker]) -> None:
-        super().__init__()
-        self._channel = channel
-        self._loop_thread = threading.get_ident()
-        self._loop = asyncio.get_running_loop()
-
-    def emit(self, record: logging.LogRecord) -> None:
-        """See logging."""
-        fields: dict[str, FieldValue] = {"logger": record.name}
-        if record.exc_info:
-            fields["traceback"] = "".join(traceback.format_exception(*record.exc_info))
-        event = Event(record.levelname.lower(), record.getMessage(), fields)
-        if threading.get_ident() == self._loop_thread:
-            self._channel.send(event)
-        else:
-            self._loop.call_soon_threadsafe(self._channel.send, event)
 
 
 def main() -> int:

@@ -13,7 +13,7 @@ import socket
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -35,7 +35,7 @@ from equipoise.runtime.control import (
     ToWorker,
 )
 from equipoise.runtime.listen import Listener
-from equipoise.state.ledger import Ledger
+from equipoise.runtime.startup import Memory
 
 # A worker that does not answer for so long is not going to: its loop hangs.
 ACK_TIMEOUT: Final = 10.0
@@ -61,10 +61,7 @@ class StartError(Exception):
 class Place:
     """What the workers are born into, and share."""
 
-    ledger: Ledger
-    ledger_fd: int
-    slots: int
-    rows: int
+    memory: Memory
     listeners: tuple[Listener, ...]
 
 
@@ -119,7 +116,7 @@ class Workers:
         # Who is alive, by row; the successors that are waited for; the quick deaths in a row.
         self._alive: dict[int, _Process] = {}
         self._births: dict[int, asyncio.TimerHandle] = {}
-        self._quick_deaths = [0] * place.rows
+        self._quick_deaths = [0] * place.memory.rows
         self._waiters: list[_Waiter] = []
         self._started: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._stopping = False
@@ -141,7 +138,7 @@ class Workers:
             StartError: they die again and again, or refuse the world.
         """
         self.version, self.world = self.version + 1, world
-        for row in range(self._place.rows):
+        for row in range(self._place.memory.rows):
             self._spawn(row)
         try:
             await asyncio.wait_for(asyncio.shield(self._started), START_TIMEOUT)
@@ -216,22 +213,25 @@ class Workers:
 
     def _spawn(self, row: int) -> None:
         self._births.pop(row, None)
-        loop = asyncio.get_running_loop()
-        ours, theirs = socket.socketpair()
+        memory = self._place.memory
         listeners = tuple(
             Inherited(listener.address, listener.sockets[row].fileno()) for listener in self._place.listeners
         )
-        with theirs:
-            popen = _execute(theirs.fileno(), (self._place.ledger_fd, *(listener.fd for listener in listeners)))
+        try:
+            popen, pidfd, control = _execute((memory.fd, *(listener.fd for listener in listeners)))
+        except OSError as error:  # no memory, no file descriptor, no process left
+            self._log.error("cannot start a worker", row=row, reason=str(error), again_in=BACKOFF_MAX)
+            self._births[row] = asyncio.get_running_loop().call_later(BACKOFF_MAX, self._spawn, row)
+            return
         channel = Channel(
             TO_SUPERVISOR, lambda message: self._on_message(process, message), lambda _: self._on_silence(process)
         )
-        process = _Process(row, popen, os.pidfd_open(popen.pid), channel, loop.time())
+        loop = asyncio.get_running_loop()
+        process = _Process(row, popen, pidfd, channel, loop.time())
         self._alive[row] = process
-        loop.add_reader(process.pidfd, self._on_death, process)
-        self._tasks.create_task(_connect(channel, ours))
-        place = self._place
-        channel.send(Bootstrap(row, place.rows, place.slots, place.ledger_fd, listeners))
+        loop.add_reader(pidfd, self._on_death, process)
+        self._tasks.create_task(_connect(process, control))
+        channel.send(Bootstrap(row, memory.rows, memory.slots, memory.fd, listeners))
         channel.send(Apply(self.version, diff(World(), self.world)))
         self._log.info("worker started", pid=popen.pid, row=row)
 
@@ -260,7 +260,7 @@ class Workers:
             return
         if first and problem:
             self._started.set_exception(StartError(problem))
-        elif len(self._alive) == self._place.rows and all(other.acknowledged for other in self._alive.values()):
+        elif len(self._alive) == self._place.memory.rows and all(other.acknowledged for other in self._alive.values()):
             self._started.set_result(None)
 
     # Death
@@ -277,7 +277,7 @@ class Workers:
         code = process.popen.wait()
         process.channel.close()
         del self._alive[process.row]
-        self._place.ledger.clear_row(process.row)
+        self._place.memory.ledger.clear_row(process.row)
         for waiter in list(self._waiters):
             waiter.answered(process)
         if self._stopping:
@@ -303,21 +303,33 @@ class Workers:
         return 0.0 if excess < 0 else min(BACKOFF_MAX, BACKOFF * 2.0 ** min(excess, 10))
 
 
-async def _connect(channel: Channel[ToSupervisor], sock: socket.socket) -> None:
-    sock.settimeout(0)
-    await asyncio.get_running_loop().create_unix_connection(lambda: channel, sock=sock)
+async def _connect(process: _Process, control: socket.socket) -> None:
+    control.settimeout(0)
+    try:
+        await asyncio.get_running_loop().create_unix_connection(lambda: process.channel, sock=control)
+    except OSError:
+        process.popen.kill()
 
 
-def _execute(control_fd: int, fds: tuple[int, ...]) -> "subprocess.Popen[bytes]":
+def _execute(fds: tuple[int, ...]) -> "tuple[subprocess.Popen[bytes], int, socket.socket]":
+    """A worker process, what tells its death, and our end of its channel; or OSError, and nothing is left behind."""
     # The worker must find the very modules that this process runs, whatever the working directory holds.
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(path for path in sys.path if path)}
-    with _signals_blocked():
-        return subprocess.Popen(  # noqa: S603 -- our own interpreter with a number
-            [sys.executable, "-P", "-m", "equipoise.runtime.worker", str(control_fd)],
-            pass_fds=(control_fd, *fds),
-            stdin=subprocess.DEVNULL,
-            env=environment,
-        )
+    with ExitStack() as failing:
+        ours, theirs = socket.socketpair()
+        failing.enter_context(ours)
+        with theirs, _signals_blocked():
+            popen = subprocess.Popen(  # noqa: S603 -- our own interpreter with a number
+                [sys.executable, "-P", "-m", "equipoise.runtime.worker", str(theirs.fileno())],
+                pass_fds=(theirs.fileno(), *fds),
+                stdin=subprocess.DEVNULL,
+                env=environment,
+            )
+        failing.callback(popen.wait)
+        failing.callback(popen.kill)
+        pidfd = os.pidfd_open(popen.pid)
+        failing.pop_all()
+        return popen, pidfd, ours
 
 
 @contextmanager

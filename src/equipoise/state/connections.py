@@ -64,8 +64,25 @@ class Deadlines:
                 timed.expire(now)
 
 
+class Stack:
+    """What is idle to one target. Shut when the target's address changes, so that no connection to the old one comes back."""
+
+    def __init__(self) -> None:
+        self.connections: list[Reusable] = []
+        self.shut = False
+
+
 class Reusable(Timed):
     """An upstream connection between two exchanges."""
+
+    def __init__(self, stack: Stack) -> None:
+        """Is made for a target.
+
+        Args:
+            stack: where it may wait; see `IdleConnections.stack`.
+        """
+        super().__init__()
+        self.stack = stack
 
     def close(self) -> None:
         """Ends it."""
@@ -80,31 +97,41 @@ class IdleConnections:
     """Idle upstream connections, by the slot of their target; the last one used is the first one reused."""
 
     def __init__(self) -> None:
-        self.by_slot: dict[int, list[Reusable]] = {}
+        self.by_slot: dict[int, Stack] = {}
+
+    def stack(self, slot: i64) -> Stack:
+        """Where new connections to a target will wait between their exchanges."""
+        stack = self.by_slot.get(int(slot))
+        if stack is None:
+            stack = Stack()
+            self.by_slot[int(slot)] = stack
+        return stack
 
     def take(self, slot: i64) -> Reusable | None:
         """A connection to a target that was idle until now; none when there is none."""
         stack = self.by_slot.get(int(slot))
-        return stack.pop() if stack else None
+        return stack.connections.pop() if stack is not None and stack.connections else None
 
-    def put(self, slot: i64, connection: Reusable) -> bool:
-        """Keeps a connection for later; false when there are enough already."""
-        stack = self.by_slot.get(int(slot))
-        if stack is None:
-            stack = []
-            self.by_slot[int(slot)] = stack
-        if len(stack) >= MAX_IDLE:
+    def put(self, connection: Reusable) -> bool:
+        """Keeps a connection for later; false when there are enough already, or its target has moved."""
+        stack = connection.stack
+        if stack.shut or len(stack.connections) >= MAX_IDLE:
             return False
-        stack.append(connection)
+        stack.connections.append(connection)
         return True
 
-    def forget(self, slot: i64, connection: Reusable) -> None:
+    def forget(self, connection: Reusable) -> None:
         """A connection closed while it was idle."""
-        stack = self.by_slot.get(int(slot))
-        if stack is not None and connection in stack:
-            stack.remove(connection)
+        if connection in connection.stack.connections:
+            connection.stack.connections.remove(connection)
 
     def close_slot(self, slot: int) -> None:
-        """Closes what is idle to one target: it is down, gone, or has another address."""
-        for connection in self.by_slot.pop(slot, []):
+        """Closes what is idle to one target, and what is not when it comes back: it is down, gone, or has another address."""
+        stack = self.by_slot.pop(slot, None)
+        if stack is None:
+            return
+        stack.shut = True
+        connections = stack.connections
+        stack.connections = []
+        for connection in connections:
             connection.close()

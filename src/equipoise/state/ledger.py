@@ -322,7 +322,8 @@ def bucket(elapsed_ns: i64) -> i64:
     """Which bucket of `BUCKETS_MS` a response time falls into; the one behind the last is for all longer times."""
     if elapsed_ns <= 1_000_000:
         return 0
-    ms = elapsed_ns // 1_000_000
+    # A time equal to a bound belongs below it, as the buckets' names say.
+    ms = (elapsed_ns - 1) // 1_000_000
     i: i64 = 1
     for bound in BUCKETS_MS[1:]:
         if ms < bound:

@@ -91,9 +91,9 @@ class Snapshot:
         # The pool of every request when nothing has to be matched: the fast path looks here first.
         self.single = pools[only] if only is not None and not routes else None
 
-    def slots(self) -> set[int]:
-        """Slots of all targets, up or not."""
-        return {target.slot for pool in self.world.pools for target in pool.targets}
+    def owners(self) -> dict[int, tuple[str, str]]:
+        """Slots of all targets, up or not, with the pool and the target that they belong to."""
+        return {target.slot: (pool.name, target.name) for pool in self.world.pools for target in pool.targets}
 
 
 def build(world: World, before: "Snapshot | None", ledger: Ledger, make: AlgorithmMaker) -> Snapshot:

@@ -182,7 +182,7 @@ class Fields:
             raise malformed("head too large", 431)
         return True
 
-    def drop(self, names: list[bytes]) -> None:
+    def drop(self, names: set[bytes]) -> None:
         """Takes fields out of `keep` after the fact (those that the Connection field names, RFC 9110 7.6.1).
 
         Args:

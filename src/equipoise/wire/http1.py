@@ -1,7 +1,7 @@
-"""HTTP/1.1 messages: heads and the two ways a body ends by its own framing (RFC 9112).
+"""HTTP/1.1 messages: their heads (RFC 9112).
 
-Owns: what is a valid head, how its body is framed, which fields stay on one connection, and the chunked coding.
-Refuses to know: connections, time, where a message goes next.
+Owns: what is a valid head, how its body is framed, and which fields stay on one connection.
+Refuses to know: the chunked coding, connections, time, where a message goes next.
 
 One pass over the bytes; a head that arrives in pieces is read on from where it stopped. Everything that two HTTP
 implementations could read differently is refused: that is what request smuggling is made of.
@@ -49,34 +49,31 @@ RESPONSE_FIELDS: Final = interest(
         b"x-request-id",
     )
 )
-TRAILER_FIELDS: Final = interest(
+# Bytes of a request target: visible ASCII without the fragment sign (RFC 9112 3.2). Raw bytes above 0x7F are refused.
+TARGET: Final = bytes(1 if 0x21 <= c <= 0x7E and c != 0x23 else 0 for c in range(256))
+# Bytes of a host's name and of an IP literal between its brackets (RFC 3986 3.2.2); no userinfo, no path.
+NAMED: Final = bytes(
+    1 if chr(c) in "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-._~!$&'()*+,;=%" else 0
+    for c in range(256)
+)
+LITERAL: Final = bytes(1 if NAMED[c] or c == 0x3A else 0 for c in range(256))
+# Fields for one connection only, beside those that are read (RFC 9110 7.6.1, 11.7).
+ONE_CONNECTION: Final = frozenset(
+    (b"keep-alive", b"te", b"proxy-connection", b"proxy-authenticate", b"proxy-authorization")
+)
+# Fields whose meaning is ours to give: a target that follows CGI reads `Content_Length` as the same name.
+OURS: Final = frozenset(
     (
-        b"connection",
         b"content-length",
-        b"expect",
-        b"host",
-        b"keep-alive",
-        b"proxy-connection",
-        b"te",
-        b"trailer",
         b"transfer-encoding",
-        b"upgrade",
         b"x-forwarded-for",
         b"x-forwarded-host",
         b"x-forwarded-proto",
+        b"x-request-id",
     )
 )
-# Bytes of a request target: visible ASCII without the fragment sign (RFC 9112 3.2). Raw bytes above 0x7F are refused.
-TARGET: Final = bytes(1 if 0x21 <= c <= 0x7E and c != 0x23 else 0 for c in range(256))
-# Bytes of a Host value: reg-name, IP literal, port (RFC 3986 3.2.2); no userinfo, no path.
-AUTHORITY: Final = bytes(1 if chr(c) in "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-._~!$&'()*+,;=%:[]" else 0 for c in range(256))
-# Fields for one connection only, beside those that are read (RFC 9110 7.6.1, 11.7).
-ONE_CONNECTION: Final = frozenset((b"keep-alive", b"te", b"proxy-connection", b"proxy-authenticate", b"proxy-authorization"))
-HEX: Final = b"0123456789abcdefABCDEF"
-# 17 hex digits would overflow; 15 are 2^60 bytes and enough for any chunk. A longer one is an attack, not a file.
-MAX_CHUNK_DIGITS: Final = 15
-# A chunk-size line with extensions; nginx and Go stop at 4 KiB too.
-MAX_CHUNK_LINE: Final = 4096
+# What a Connection field cannot take out of a message: routing and framing, and what is left out anyway.
+NEVER_NOMINATED: Final = frozenset((b"te", b"host", b"content-length", b"transfer-encoding", b"trailer"))
 CHUNKED_LINE: Final = b"Transfer-Encoding: chunked\r\n"
 
 
@@ -93,7 +90,7 @@ class Message(Fields):
         self.keep_alive = False
         self.upgrade: bytes | None = None
         self.upgrade_named = False
-        self.nominated: list[bytes] | None = None
+        self.nominated: set[bytes] | None = None
         self.request_id: bytes | None = None
 
     def take_shared(self, name: bytes, value: bytes) -> bool:
@@ -122,10 +119,10 @@ class Message(Fields):
             self.trailer = value
             return True
         if name == b"x-request-id":
-            if self.request_id is None:
+            if self.request_id is None and value:
                 self.request_id = value
             return True
-        return name in ONE_CONNECTION
+        return name in ONE_CONNECTION or (b"_" in name and name.replace(b"_", b"-") in OURS)
 
     def finish(self) -> None:
         """Draws the conclusions that need all fields.
@@ -141,7 +138,8 @@ class Message(Fields):
                 raise malformed("Transfer-Encoding in HTTP/1.0")
         if self.nominated is not None:
             self.drop(self.nominated)
-        if not self.upgrade_named or self.minor == 0:
+        # HTTP/2 by Upgrade would carry requests past us in a tunnel; RFC 9113 3.1 has given it up.
+        if self.upgrade is not None and (not self.upgrade_named or self.minor == 0 or b"h2c" in self.upgrade.lower()):
             self.upgrade = None
         if self.minor == 0 and not self.keep_alive:
             self.close = True
@@ -166,10 +164,10 @@ class Message(Fields):
                 self.keep_alive = True
             elif option == b"upgrade":
                 self.upgrade_named = True
-            elif option and option not in {b"te", b"host", b"content-length", b"transfer-encoding", b"trailer"}:
+            elif is_token(option) and option not in NEVER_NOMINATED:
                 if self.nominated is None:
-                    self.nominated = []
-                self.nominated.append(option)
+                    self.nominated = set()
+                self.nominated.add(option)
 
 
 class RequestHead(Message):
@@ -262,6 +260,9 @@ class RequestHead(Message):
         if i + 10 > n:
             return self._incomplete(n)
         self.method = data[begin:method]
+        if data[begin] == 0x43 and self.method == b"CONNECT":
+            # In any form: a target would answer it with a tunnel.
+            raise malformed("CONNECT is not served here", 405)
         self.target = data[method + 1 : end]
         self.minor = data[i + 7] - 0x30
         self.at = i + 10
@@ -291,16 +292,20 @@ class RequestHead(Message):
             # RFC 9110 10.1.1: an expectation in HTTP/1.0 is ignored, and such a client takes no interim answer.
             self.expect_continue = False
         self.finish()
-        if self.nominated is not None and b"x-forwarded-for" in self.nominated:
-            self.forwarded_for = None
+        nominated = self.nominated
+        if nominated is not None:
+            if b"x-forwarded-for" in nominated:
+                self.forwarded_for = None
+            if b"via" in nominated:
+                self.via = None
+            if b"x-request-id" in nominated:
+                self.request_id = None
 
     def _rewrite_line(self) -> None:
         """Origin form and HTTP/1.1 for the target (RFC 9112 3.2.1, 2.3)."""
         if self.target[0] != 0x2F:
             if self.target == b"*" and self.method == b"OPTIONS":
                 pass
-            elif self.method == b"CONNECT":
-                raise malformed("CONNECT is not served here", 405)
             else:
                 self._absolute_form()
         self.keep.insert(0, b"%b %b HTTP/1.1\r\n" % (self.method, self.target))
@@ -350,6 +355,11 @@ class ResponseHead(Message):
         if not self.read_fields(data):
             return False
         self.finish()
+        if (self.status < 200 or self.status == 204) and (self.chunked or self.content_length >= 0):
+            # They have no body, and must not say that they had one (RFC 9112 6.1, RFC 9110 8.6).
+            self.chunked = False
+            self.content_length = -1
+            self.drop({b"content-length"})
         return True
 
     def take(self, name: bytes, value: bytes) -> bool:
@@ -394,189 +404,6 @@ class ResponseHead(Message):
         return True
 
 
-class Trailers(Fields):
-    """Trailer fields (RFC 9112 7.1.2). Framing and routing fields are an attack there (RFC 9110 6.5.1) and refused."""
-
-    def __init__(self, max_bytes: i64, max_count: i64) -> None:
-        super().__init__(TRAILER_FIELDS, max_bytes, max_count)
-
-    def take(self, name: bytes, value: bytes) -> bool:
-        """See `Fields.take`."""
-        if name in {b"content-length", b"transfer-encoding", b"host", b"expect"}:
-            raise malformed("framing field in the trailers")
-        return name in {
-            b"connection",
-            b"keep-alive",
-            b"proxy-connection",
-            b"te",
-            b"trailer",
-            b"upgrade",
-            b"x-forwarded-for",
-            b"x-forwarded-host",
-            b"x-forwarded-proto",
-        }
-
-
-class ChunkedReader:
-    """The chunked coding (RFC 9112 7.1), validated before a byte of it passes on.
-
-    Chunk extensions are dropped (7.1.1: unknown ones are to be ignored), everything else passes on as it came.
-    """
-
-    def __init__(self, max_trailer: i64, max_count: i64, decode: bool) -> None:
-        """Expects the first chunk-size line.
-
-        Args:
-            max_trailer: most bytes of the trailer section.
-            max_count: most trailer fields.
-            decode: give the chunks' data alone, without the framing and the trailers.
-        """
-        self.max_trailer = max_trailer
-        self.max_count = max_count
-        self.decode = decode
-        self.done = False
-        self.rest: bytes = b""
-        # Bytes of the chunk at hand still to come; its CRLF is counted with them. 0: a size line is next.
-        self._left: i64 = 0
-        self._held: bytes = b""
-        self._trailers: Trailers | None = None
-
-    def feed(self, data: bytes) -> bytes:
-        """Takes the next bytes of the connection.
-
-        Args:
-            data: at least one byte.
-
-        Returns:
-            What passes on; empty while a line is incomplete. When `done` turned true, `rest` has the bytes behind the message.
-
-        Raises:
-            ProxyError: the framing is invalid; nothing of these bytes may pass on.
-        """
-        if self._held:
-            data = self._held + data
-            self._held = b""
-        n: i64 = len(data)
-        pieces: list[bytes] = []
-        i: i64 = 0
-        run: i64 = 0
-        while i < n:
-            if self._trailers is not None:
-                self._pass(pieces, data, run, i)
-                return self._read_trailers(pieces, data[i:])
-            if self._left > 0:
-                end = self._skip_chunk(data, i, n)
-                if self.decode:
-                    # The last two bytes of what is left are the CRLF.
-                    payload = end - (2 - self._left if self._left < 2 else 0)
-                    if payload > i:
-                        pieces.append(data[i:payload])
-                    run = end
-                i = end
-                continue
-            line: i64 = data.find(b"\r\n", i, i + MAX_CHUNK_LINE)
-            if line < 0:
-                check_partial_line(data[i:])
-                break
-            digits: i64 = line - i
-            if data[i:line].translate(None, HEX):
-                digits = check_partial_line(data[i:line])
-            if self._begin_chunk(data[i : i + digits]):
-                self._pass(pieces, data, run, i)
-                if not self.decode:
-                    pieces.append(b"0\r\n")
-                i = line + 2
-                run = i
-                if i >= n:
-                    return b"".join(pieces)
-                continue
-            if self.decode:
-                run = line + 2
-            elif digits != line - i:
-                self._pass(pieces, data, run, i)
-                pieces.append(data[i : i + digits])
-                run = line
-            i = line + 2
-        if i < n:
-            self._held = data[i:]
-        elif run == 0 and not pieces and not self.decode:
-            return data
-        self._pass(pieces, data, run, i)
-        return b"".join(pieces)
-
-    def _pass(self, pieces: list[bytes], data: bytes, run: i64, end: i64) -> None:
-        if end > run and not self.decode:
-            pieces.append(data[run:end])
-
-    def _skip_chunk(self, data: bytes, i: i64, n: i64) -> i64:
-        """Goes over the bytes of the chunk at hand; checks its CRLF as soon as it is there."""
-        left = self._left
-        take = n - i
-        if take > left:
-            take = left
-        if take > left - 2:
-            crlf = i + left - 2
-            if left >= 2 and crlf < n and data[crlf] != 0x0D:
-                raise malformed("chunk data longer than its size")
-            if i + left - 1 < n and data[i + left - 1] != 0x0A:
-                raise malformed("chunk data not closed by CRLF")
-        self._left = left - take
-        return i + take
-
-    def _begin_chunk(self, digits: bytes) -> bool:
-        """Takes the size of the next chunk; returns whether it is the last one, which has no data."""
-        if not digits or len(digits) > MAX_CHUNK_DIGITS:
-            raise malformed("invalid chunk size")
-        size: i64 = int(digits, 16)
-        if size == 0:
-            self._trailers = Trailers(self.max_trailer, self.max_count)
-            return True
-        self._left = size + 2
-        return False
-
-    def _read_trailers(self, pieces: list[bytes], data: bytes) -> bytes:
-        trailers = self._trailers
-        assert trailers is not None
-        if trailers.read_fields(data):
-            if not self.decode:
-                pieces.extend(trailers.keep)
-                pieces.append(b"\r\n")
-            self.done = True
-            self.rest = data[trailers.at :]
-        else:
-            self._held = data
-        return b"".join(pieces)
-
-
-def check_partial_line(line: bytes) -> i64:
-    """Checks what there is of a chunk-size line: hex digits, then extensions (RFC 9112 7.1.1).
-
-    Args:
-        line: the line so far, without CRLF; may end in the CR.
-
-    Returns:
-        How many bytes are the size's digits.
-
-    Raises:
-        ProxyError: no continuation makes it valid.
-    """
-    digits = len(line) - len(line.lstrip(HEX))
-    if digits > MAX_CHUNK_DIGITS or len(line) > MAX_CHUNK_LINE:
-        raise malformed("invalid chunk size")
-    extension = line[digits:]
-    if not extension or (extension == b"\r" and digits):
-        return digits
-    # BWS before the semicolon is allowed by the grammar, but nothing sane sends it and parsers disagree on it.
-    if not digits or extension[:1] != b";":
-        raise malformed("invalid chunk size")
-    if extension[-1:] == b"\r":
-        extension = extension[:-1]
-    for byte in extension:
-        if (byte < 0x20 and byte != 0x09) or byte == 0x7F:
-            raise malformed("control byte in a chunk extension")
-    return digits
-
-
 def parse_length(value: bytes) -> i64:
     """A Content-Length (RFC 9110 8.6): digits and nothing else. Python's int() takes '+5', '1_0' and blanks; this does not.
 
@@ -597,13 +424,37 @@ def parse_length(value: bytes) -> i64:
     return length
 
 
-def is_authority(value: bytes) -> bool:
-    """Whether a value can be a Host: at least one byte, and none that a host and port may not have."""
+def is_token(value: bytes) -> bool:
+    """Whether a value can name a field (RFC 9110 5.6.2)."""
     n: i64 = len(value)
-    allowed = AUTHORITY
+    token = TOKEN
     i: i64 = 0
-    while i < n:
-        if not allowed[value[i]]:
+    while i < n and token[value[i]]:
+        i += 1
+    return n > 0 and i == n
+
+
+def is_authority(value: bytes) -> bool:
+    """Whether a value can be a Host: a name or an IP literal, then at most one port of at most 5 digits."""
+    n: i64 = len(value)
+    i: i64 = 0
+    if n > 0 and value[0] == 0x5B:
+        literal = LITERAL
+        i = 1
+        while i < n and literal[value[i]]:
+            i += 1
+        if i == 1 or i == n or value[i] != 0x5D:
             return False
         i += 1
-    return n > 0
+    else:
+        named = NAMED
+        while i < n and named[value[i]]:
+            i += 1
+    if i == n or i == 0:
+        return n > 0 and i == n
+    if value[i] != 0x3A or n - i > 6:
+        return False
+    i += 1
+    while i < n and 0x30 <= value[i] <= 0x39:
+        i += 1
+    return i == n

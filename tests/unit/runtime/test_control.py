@@ -131,6 +131,27 @@ def test_a_frame_that_cannot_be_read_ends_the_channel_with_a_reason() -> None:
     with_ends(test)
 
 
+def test_a_message_whose_handling_fails_does_not_end_the_channel() -> None:
+    async def test(a: End, b: End) -> None:
+        broken: list[object] = []
+        asyncio.get_running_loop().set_exception_handler(lambda _loop, context: broken.append(context["exception"]))
+        handled: asyncio.Queue[ToWorker] = asyncio.Queue()
+
+        def handle(message: ToWorker) -> None:
+            if message == ReopenLogs():
+                raise LookupError
+            handled.put_nowait(message)
+
+        b.channel = Channel(TO_WORKER, handle, b.closed.put_nowait)
+        await b.connect()
+        a.sock.sendall(frame(ReopenLogs()) + frame(Drain(1.0)))
+        assert await handled.get() == Drain(1.0)
+        assert [type(error) for error in broken] == [LookupError]
+        a.sock.close()
+
+    with_ends(test)
+
+
 def test_sending_to_an_end_that_is_gone_is_no_error() -> None:
     async def test(a: End, b: End) -> None:
         await a.connect()

@@ -1,12 +1,12 @@
 """The supervisor's table of targets: slots, states, and what flips."""
 
 import pytest
-from conftest_runtime import config_of
 
 from equipoise.config.schema import Config
 from equipoise.model import Outcome, TargetState
 from equipoise.runtime.slots import Key, NoSlotError, Slots
 from equipoise.runtime.targets import Flip, TargetTable
+from tests.unit.runtime.parts import config_of
 
 A, B = Key("default", "10.0.0.1:1"), Key("default", "10.0.0.2:1")
 TWO = '[pools.default]\ntargets = ["http://10.0.0.1:1", "http://10.0.0.2:1"]'

@@ -1,0 +1,90 @@
+"""What the scenarios share: a stage with scripted targets, and balancers that are ended whatever happens.
+
+Owns: the fixtures.
+Refuses to know: any scenario.
+"""
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Protocol
+
+import pytest
+
+from tests.scenarios.support.balancer import COMPILED, Balancer, Setting, urls
+from tests.scenarios.support.real_target import RealTarget
+from tests.scenarios.support.stage import Stage, Target
+
+
+class Balance(Protocol):
+    """Starts a balancer in front of targets."""
+
+    def __call__(
+        self, targets: Sequence[Target], setting: Setting = ..., wrapper: Sequence[str] = ...
+    ) -> Balancer: ...
+
+
+@pytest.fixture
+def stage() -> Iterator[Stage]:
+    """Where scripted targets live."""
+    with Stage() as stage:
+        yield stage
+
+
+@pytest.fixture
+def balance(stage: Stage, tmp_path: Path) -> Iterator[Balance]:
+    """Starts balancers that end with the test, before their targets do."""
+    assert stage.targets == []
+    with ExitStack() as balancers:
+        count = 0
+
+        def start(
+            targets: Sequence[Target], setting: Setting = Setting(), wrapper: Sequence[str] = ()
+        ) -> Balancer:
+            nonlocal count
+            count += 1
+            folder = tmp_path / f"balancer-{count}"
+            folder.mkdir()
+            for name, text in setting.files:
+                (folder / name).write_text(text)
+            return balancers.enter_context(Balancer(folder, setting.text(urls(targets)), wrapper))
+
+        yield start
+
+
+@pytest.fixture(scope="module")
+def shared_stage() -> Iterator[Stage]:
+    """A stage for all tests of a module."""
+    with Stage() as stage:
+        yield stage
+
+
+@pytest.fixture(scope="module")
+def shared_target(shared_stage: Stage) -> Target:
+    """The one target behind `shared`; a test says `forget` first."""
+    return shared_stage.target()
+
+
+@pytest.fixture(scope="module")
+def shared(shared_target: Target, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Balancer]:
+    """A balancer with default settings before one target, for all tests of a module."""
+    folder = tmp_path_factory.mktemp("shared")
+    with Balancer(folder, Setting().text([shared_target.url])) as balancer:
+        yield balancer
+
+
+@pytest.fixture
+def real_targets(tmp_path: Path) -> Iterator[Callable[..., RealTarget]]:
+    """Starts `equipoise target` processes that end with the test."""
+    with ExitStack() as targets:
+
+        def start(**options: object) -> RealTarget:
+            return targets.enter_context(RealTarget(tmp_path, options))
+
+        yield start
+
+
+@pytest.fixture(scope="session")
+def scale() -> int:
+    """How many times larger a load may be than in the interpreted mode, which is 20 times slower."""
+    return 10 if COMPILED else 1

@@ -1,0 +1,318 @@
+"""The whole balancer as a process: its file, its signals, its exit codes, its log."""
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from tests.unit.runtime.parts import answer_of, free_port, get, port_of, tiny_target
+
+WAIT = 30
+RUN = "import sys, pathlib; from equipoise.runtime.supervisor import run; sys.exit(run(pathlib.Path(sys.argv[1])))"
+
+
+class Balancer:
+    """A running supervisor with two workers, and its log."""
+
+    def __init__(self, folder: Path, text: str) -> None:
+        self.folder = folder
+        self.file = folder / "equipoise.toml"
+        self.write(text)
+        self._log = folder / "app.log"
+        with self._log.open("w") as log:
+            self.process = subprocess.Popen([sys.executable, "-c", RUN, str(self.file)], stderr=log)
+
+    def write(self, text: str, listen: str = "127.0.0.1:0") -> None:
+        head = f'listen = "{listen}"\nworkers = 2\n'
+        tail = f'\n[access_log]\npath = "{self.folder}/access.log"\n[admin]\nenabled = false\n'
+        self.file.write_text(head + text + tail)
+
+    @property
+    def lines(self) -> list[dict[str, object]]:
+        found = []
+        for line in self._log.read_text().splitlines(keepends=True):
+            try:
+                found.append(json.loads(line))
+            except ValueError:
+                found.append({"event": line})
+        return found
+
+    def said(self, event: str, count: int = 1) -> dict[str, object]:
+        """Wait until the log has so many lines of an event; the last of them."""
+
+        def found() -> list[dict[str, object]]:
+            return [line for line in self.lines if line["event"] == event]
+
+        self.until(lambda: len(found()) >= count)
+        return found()[-1]
+
+    def until(self, condition: Callable[[], bool]) -> None:
+        deadline = time.monotonic() + WAIT
+        while not condition():
+            assert time.monotonic() < deadline, self._log.read_text()
+            assert self.process.poll() is None or condition(), self._log.read_text()
+            time.sleep(0.01)
+
+    @property
+    def port(self) -> int:
+        return port_of(self.said("listening")["address"])
+
+    @property
+    def workers(self) -> list[int]:
+        """Process ids of the last worker in each row."""
+        rows = {line["row"]: line["pid"] for line in self.lines if line["event"] == "worker started"}
+        return [int(str(pid)) for _, pid in sorted(rows.items(), key=lambda item: str(item[0]))]
+
+    def signal(self, number: int) -> None:
+        self.process.send_signal(number)
+
+    def exit_code(self) -> int:
+        return self.process.wait(WAIT)
+
+
+@contextmanager
+def balancer(folder: Path, text: str) -> Iterator[Balancer]:
+    running = Balancer(folder, text)
+    try:
+        yield running
+    finally:
+        running.process.kill()
+        running.process.wait()
+        for pid in running.workers:  # they drain by themselves; a test does not wait for that
+            if alive(pid):
+                os.kill(pid, signal.SIGKILL)
+
+
+@contextmanager
+def ready(folder: Path, text: str) -> Iterator[Balancer]:
+    with balancer(folder, text) as running:
+        running.said("ready")
+        yield running
+
+
+def pool_of(*ports: int, more: str = "") -> str:
+    targets = ", ".join(f'"http://127.0.0.1:{port}"' for port in ports)
+    return f"[pools.default]\ntargets = [{targets}]\n{more}"
+
+
+def alive(pid: int) -> bool:
+    """Whether a process runs; one that only waits to be reaped does not."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except OSError:
+        return False
+
+
+# Start
+
+
+def test_it_serves_on_the_port_that_it_announces(tmp_path: Path) -> None:
+    with tiny_target() as target, ready(tmp_path, pool_of(target.port)) as running:
+        assert get(running.port) == 200
+
+
+def test_it_says_in_which_mode_it_runs(tmp_path: Path, compiled: bool) -> None:
+    with ready(tmp_path, pool_of()) as running:
+        assert running.said("starting")["compiled"] is compiled
+        assert any(str(line["event"]).startswith("INTERPRETED") for line in running.lines) is not compiled
+
+
+def test_a_bad_file_is_exit_code_2_with_every_problem(tmp_path: Path) -> None:
+    with balancer(tmp_path, 'algoritm = 1\n[pools.default]\ntargets = ["ftp://a"]') as running:
+        assert running.exit_code() == 2
+        text = "".join(str(line["event"]) for line in running.lines)
+        assert "algoritm" in text
+        assert "ftp" in text
+
+
+def test_a_port_that_is_taken_is_exit_code_1(tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        running = Balancer(tmp_path, "")
+        running.process.kill()
+        running.process.wait()
+        running.write(pool_of(), listen=f"127.0.0.1:{other.getsockname()[1]}")
+        second = subprocess.run(
+            [sys.executable, "-c", RUN, str(running.file)], stderr=subprocess.PIPE, timeout=WAIT, check=False, text=True
+        )
+    assert second.returncode == 1
+    assert "another process listens there already" in second.stderr
+
+
+# Stop
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_stop_signal_is_a_drain_and_exit_code_0(tmp_path: Path, number: int) -> None:
+    with ready(tmp_path, pool_of()) as running:
+        running.signal(number)
+        assert running.exit_code() == 0
+        assert not [line for line in running.lines if line.get("level") == "error"]
+
+
+def test_a_request_in_flight_survives_a_stop_signal(tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as slow, ready(tmp_path, pool_of(port_at(slow))) as running:
+        with socket.create_connection(("127.0.0.1", running.port), timeout=WAIT) as client:
+            client.sendall(b"GET / HTTP/1.1\r\nHost: test\r\n\r\n")
+            with answer_of(slow) as connection:
+                running.signal(signal.SIGTERM)
+                running.said("draining")
+                connection.sendall(b"HTTP/1.1 204 No Content\r\n\r\n")
+                assert client.recv(65536).startswith(b"HTTP/1.1 204")
+        assert running.exit_code() == 0
+
+
+def test_after_a_stop_signal_nobody_listens(tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as slow, ready(tmp_path, pool_of(port_at(slow))) as running:
+        port = running.port
+        with socket.create_connection(("127.0.0.1", port), timeout=WAIT) as client:
+            client.sendall(b"GET / HTTP/1.1\r\nHost: test\r\n\r\n")
+            with answer_of(slow):
+                running.signal(signal.SIGTERM)
+                running.until(lambda: refuses(port))
+                assert running.process.poll() is None
+
+
+def test_a_second_stop_signal_is_obeyed_at_once(tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as silent, ready(tmp_path, pool_of(port_at(silent))) as running:
+        client = socket.create_connection(("127.0.0.1", running.port), timeout=WAIT)
+        client.sendall(b"GET / HTTP/1.1\r\nHost: test\r\n\r\n")
+        with client, answer_of(silent):
+            running.signal(signal.SIGTERM)
+            running.said("draining")
+            running.signal(signal.SIGTERM)
+            assert running.exit_code() == 0
+
+
+def test_when_the_supervisor_is_killed_nothing_holds_the_port(tmp_path: Path) -> None:
+    with ready(tmp_path, pool_of()) as running:
+        port, workers = running.port, running.workers
+        running.process.kill()
+        running.process.wait()
+        deadline = time.monotonic() + WAIT
+        while any(alive(pid) for pid in workers):
+            assert time.monotonic() < deadline
+            time.sleep(0.01)
+        socket.create_server(("127.0.0.1", port)).close()
+
+
+# Change
+
+
+def test_a_reload_changes_the_targets(tmp_path: Path) -> None:
+    with tiny_target() as target, ready(tmp_path, pool_of()) as running:
+        assert get(running.port) == 503
+        running.write(pool_of(target.port))
+        running.signal(signal.SIGHUP)
+        running.said("reloaded")
+        assert [get(running.port) for _ in range(8)] == [200] * 8
+
+
+def test_a_bad_reload_changes_nothing_and_says_why(tmp_path: Path) -> None:
+    with tiny_target() as target, ready(tmp_path, pool_of(target.port)) as running:
+        running.write('[pools.default]\ntargets = []\nalgorithm = "best"')
+        running.signal(signal.SIGHUP)
+        refused = running.said("reload refused")
+        assert refused["path"] == "pools.default.algorithm"
+        assert get(running.port) == 200
+
+
+def test_a_reload_that_needs_other_sockets_is_refused_whole(tmp_path: Path) -> None:
+    with tiny_target() as target, ready(tmp_path, pool_of(target.port)) as running:
+        running.write(pool_of(), listen=f"127.0.0.1:{free_port()}")
+        running.signal(signal.SIGHUP)
+        assert "listen cannot change while running" in str(running.said("reload refused")["reason"])
+        assert get(running.port) == 200
+
+
+def test_a_reload_that_a_worker_refuses_is_undone(tmp_path: Path) -> None:
+    with tiny_target() as target, ready(tmp_path, pool_of(target.port)) as running:
+        text = running.file.read_text()
+        running.file.write_text(text.replace(f"{tmp_path}/access.log", f"{tmp_path}/no/such/folder.log"))
+        running.signal(signal.SIGHUP)
+        assert "No such file" in str(running.said("reload refused")["reason"])
+        running.file.write_text(text)
+        running.signal(signal.SIGHUP)
+        running.said("reloaded")
+        assert get(running.port) == 200
+
+
+def test_a_worker_started_after_a_reload_has_the_new_world(tmp_path: Path) -> None:
+    with tiny_target() as target, ready(tmp_path, pool_of()) as running:
+        running.write(pool_of(target.port))
+        running.signal(signal.SIGHUP)
+        running.said("reloaded")
+        for pid in running.workers:
+            os.kill(pid, signal.SIGKILL)
+        running.said("worker died", 2)
+        assert [get(running.port) for _ in range(8)] == [200] * 8
+
+
+def test_sigusr1_reopens_the_access_log(tmp_path: Path) -> None:
+    with ready(tmp_path, pool_of()) as running:
+        (tmp_path / "access.log").rename(tmp_path / "access.log.1")
+        running.signal(signal.SIGUSR1)
+        running.until((tmp_path / "access.log").exists)
+
+
+# Health
+
+
+def test_a_dead_target_is_found_without_traffic(tmp_path: Path) -> None:
+    health = '[pools.default.health]\ninterval = "50ms"'
+    with tiny_target() as target, ready(tmp_path, pool_of(target.port, free_port(), more=health)) as running:
+        assert str(running.said("target down")["reason"]).startswith("health probe failed")
+        assert [get(running.port) for _ in range(8)] == [200] * 8
+
+
+def test_a_target_that_answers_again_gets_traffic_again(tmp_path: Path) -> None:
+    port = free_port()
+    health = '[pools.default.health]\ninterval = "50ms"\ndown_interval = "50ms"'
+    with ready(tmp_path, pool_of(port, more=health)) as running:
+        running.said("target down")
+        with socket.create_server(("127.0.0.1", port)) as target:
+            running.said("target up")
+            with socket.create_connection(("127.0.0.1", running.port), timeout=WAIT) as client:
+                client.sendall(b"GET / HTTP/1.1\r\nHost: test\r\n\r\n")
+                with answer_of(target) as connection:
+                    connection.sendall(b"HTTP/1.1 204 No Content\r\n\r\n")
+                assert client.recv(65536).startswith(b"HTTP/1.1 204")
+
+
+def test_a_target_without_probes_comes_back_by_itself(tmp_path: Path) -> None:
+    health = '[pools.default.health]\ntype = "none"\n[pools.default.health.passive]\neject_min = "100ms"'
+    with ready(tmp_path, pool_of(free_port(), more=health)) as running:
+        assert get(running.port) in {502, 503}
+        running.said("target down")
+        running.said("target up")
+
+
+def test_a_name_that_does_not_resolve_stops_nobody(tmp_path: Path) -> None:
+    with tiny_target() as target:
+        text = f'[pools.default]\ntargets = ["http://localhost:{target.port}", "http://no-such-name.invalid:80"]\n'
+        with ready(tmp_path, text) as running:
+            assert running.said("target down")["reason"] == "name does not resolve"
+            assert [get(running.port) for _ in range(8)] == [200] * 8
+
+
+def port_at(sock: socket.socket) -> int:
+    return int(sock.getsockname()[1])
+
+
+def refuses(port: int) -> bool:
+    with socket.socket() as sock:
+        sock.settimeout(0.5)
+        try:
+            sock.connect(("127.0.0.1", port))
+        except ConnectionRefusedError:
+            return True
+        except TimeoutError:
+            return False
+        return False

@@ -1,0 +1,277 @@
+"""Real worker processes, seen from the supervisor."""
+
+import asyncio
+import os
+import resource
+import signal
+import socket
+import time
+from collections.abc import Awaitable, Callable
+
+import pytest
+import uvloop
+
+from equipoise.model import AccessLogSpec, Outcome, World
+from equipoise.runtime.control import Report
+from equipoise.runtime.listen import open_listener
+from equipoise.runtime.startup import make_memory
+from equipoise.runtime.workers import QUICK_DEATHS, Place, StartError, Workers
+from tests.unit.runtime.parts import ReadableLog, free_port, get, port_of, tiny_target, world_of
+
+
+class Fixture:
+    """Two worker places behind one listener."""
+
+    def __init__(self, tasks: asyncio.TaskGroup, log: ReadableLog, rows: int = 2) -> None:
+        self.log = log
+        self.memory = make_memory(rows)
+        self.listener = open_listener("127.0.0.1:0", rows)
+        self.port = port_of(self.listener.address)
+        self.reports: list[Report] = []
+        self.workers = Workers(Place(self.memory, (self.listener,)), tasks, log, self.reports.append)
+
+    async def get(self) -> int:
+        return await asyncio.to_thread(get, self.port)
+
+    async def until(self, condition: Callable[[], bool]) -> None:
+        while not condition():  # noqa: ASYNC110 -- what is waited for has no event
+            await asyncio.sleep(0.005)
+
+    async def end(self) -> None:
+        await self.workers.kill()
+        self.listener.close()
+        self.memory.close()
+
+
+def play(log: ReadableLog, test: Callable[[Fixture], Awaitable[None]]) -> None:
+    async def run() -> None:
+        async with asyncio.timeout(50), asyncio.TaskGroup() as tasks:
+            fixture = Fixture(tasks, log)
+            try:
+                await test(fixture)
+            finally:
+                await fixture.end()
+        await asyncio.get_running_loop().shutdown_default_executor()
+
+    uvloop.run(run())
+
+
+def test_started_workers_carry_requests(log: ReadableLog) -> None:
+    async def test(fixture: Fixture) -> None:
+        with tiny_target() as target:
+            await fixture.workers.start(world_of(target.port))
+            assert [await fixture.get() for _ in range(8)] == [200] * 8
+
+    play(log, test)
+
+
+def test_a_change_is_in_force_when_it_is_acknowledged(log: ReadableLog) -> None:
+    async def test(fixture: Fixture) -> None:
+        await fixture.workers.start(world_of())
+        with tiny_target() as target:
+            version = fixture.workers.send(world_of(target.port))
+            assert await fixture.workers.acknowledged(version) == []
+            assert [await fixture.get() for _ in range(8)] == [200] * 8
+
+    play(log, test)
+
+
+def test_a_killed_worker_has_a_successor_within_a_second(log: ReadableLog) -> None:
+    async def test(fixture: Fixture) -> None:
+        with tiny_target() as target:
+            await fixture.workers.start(world_of(target.port))
+            before = fixture.workers.rows()
+            os.kill(before[0], signal.SIGKILL)
+            killed = time.monotonic()
+            await fixture.until(lambda: fixture.workers.rows()[0] != before[0])
+            assert time.monotonic() - killed < 1.0
+            assert fixture.workers.rows()[1] == before[1]
+            assert [await fixture.get() for _ in range(8)] == [200] * 8
+
+    play(log, test)
+
+
+def test_a_dead_workers_requests_in_flight_are_gone(log: ReadableLog) -> None:
+    async def test(fixture: Fixture) -> None:
+        with socket.create_server(("127.0.0.1", 0)) as silent:
+            await fixture.workers.start(world_of(silent.getsockname()[1]))
+            clients = [socket.create_connection(("127.0.0.1", fixture.port)) for _ in range(6)]
+            for client in clients:
+                client.sendall(b"GET / HTTP/1.1\r\nHost: test\r\n\r\n")
+            await fixture.until(lambda: fixture.memory.ledger.in_flight(1) == 6)
+            for pid in fixture.workers.pids:
+                os.kill(pid, signal.SIGKILL)
+            await fixture.until(lambda: fixture.memory.ledger.in_flight(1) == 0)
+            for client in clients:
+                client.close()
+
+    play(log, test)
+
+
+def test_a_successor_starts_with_the_newest_world(log: ReadableLog) -> None:
+    async def test(fixture: Fixture) -> None:
+        await fixture.workers.start(world_of())
+        with tiny_target() as target:
+            for pid in fixture.workers.pids:
+                os.kill(pid, signal.SIGKILL)
+            version = fixture.workers.send(world_of(target.port))
+            assert await fixture.workers.acknowledged(version) == []
+            assert [await fixture.get() for _ in range(8)] == [200] * 8
+
+    play(log, test)
+
+
+def test_nobody_waits_for_a_worker_that_dies(log: ReadableLog) -> None:
+    async def test(fixture: Fixture) -> None:
+        await fixture.workers.start(world_of())
+        stopped = fixture.workers.pids[0]
+        os.kill(stopped, signal.SIGSTOP)
+        version = fixture.workers.send(world_of(1))
+        acknowledged = asyncio.get_running_loop().create_task(fixture.workers.acknowledged(version))
+        os.kill(stopped, signal.SIGKILL)
+        assert await acknowledged == []
+
+    play(log, test)
+
+
+def test_a_worker_that_hangs_is_killed_and_succeeded(log: ReadableLog, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("equipoise.runtime.workers.ACK_TIMEOUT", 0.2)
+
+    async def test(fixture: Fixture) -> None:
+        await fixture.workers.start(world_of())
+        hanging = fixture.workers.pids[0]
+        os.kill(hanging, signal.SIGSTOP)
+        assert await fixture.workers.acknowledged(fixture.workers.send(world_of(1))) == []
+        assert hanging not in fixture.workers.pids
+
+    play(log, test)
+    assert "a worker hangs and is killed" in log.events
+
+
+def test_a_change_that_a_worker_refuses_is_told_and_nothing_stops(log: ReadableLog) -> None:
+    async def test(fixture: Fixture) -> None:
+        with tiny_target() as target:
+            good = world_of(target.port)
+            await fixture.workers.start(good)
+            problems = await fixture.workers.acknowledged(fixture.workers.send(unusable(good)))
+            assert len(problems) == 2
+            assert "no-such-folder" in problems[0]
+            assert await fixture.get() == 200
+
+    play(log, test)
+
+
+def test_a_first_world_that_a_worker_refuses_is_no_start(log: ReadableLog) -> None:
+    async def test(fixture: Fixture) -> None:
+        with pytest.raises(StartError, match="no-such-folder"):
+            await fixture.workers.start(unusable(world_of()))
+
+    play(log, test)
+
+
+def unusable(world: World) -> World:
+    return World(
+        pools=world.pools,
+        routes=world.routes,
+        limits=world.limits,
+        access_log=AccessLogSpec(path="/no-such-folder/access.log"),
+    )
+
+
+def test_workers_that_die_again_and_again_are_started_ever_more_slowly(
+    log: ReadableLog, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("equipoise.runtime.workers.BACKOFF", 0.01)
+
+    async def test(fixture: Fixture) -> None:
+        await fixture.workers.start(world_of())
+        for _ in range(QUICK_DEATHS + 2):
+            await fixture.until(lambda: 0 in fixture.workers.rows())
+            died = fixture.workers.rows()[0]
+            os.kill(died, signal.SIGKILL)
+            await fixture.until(lambda died=died: fixture.workers.rows().get(0) != died)  # type: ignore[misc]
+
+    play(log, test)
+    delays = [line["successor_in"] for line in log.lines if line["event"] == "worker died"]
+    assert delays == [0.0] * (QUICK_DEATHS - 1) + [0.01, 0.02, 0.04]
+
+
+def test_a_worker_that_cannot_be_started_is_tried_again(log: ReadableLog, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("equipoise.runtime.workers.BACKOFF_MAX", 0.05)
+
+    async def test(fixture: Fixture) -> None:
+        await fixture.workers.start(world_of())
+        died = fixture.workers.rows()[0]
+        soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (3, hard))  # no file can be opened any more
+        try:
+            os.kill(died, signal.SIGKILL)
+            await fixture.until(lambda: "cannot start a worker" in log.events)
+        finally:
+            resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+        await fixture.until(lambda: fixture.workers.rows().get(0, died) != died)
+
+    play(log, test)
+
+
+def test_a_failed_request_is_reported_with_the_count_of_good_ones(log: ReadableLog) -> None:
+    async def test(fixture: Fixture) -> None:
+        with tiny_target() as target:
+            await fixture.workers.start(world_of(target.port))
+            assert [await fixture.get() for _ in range(3)] == [200] * 3
+        await fixture.get()
+        await fixture.until(lambda: bool(fixture.reports))
+
+    play_reports: list[Report] = []
+
+    async def recording(fixture: Fixture) -> None:
+        await test(fixture)
+        play_reports.extend(fixture.reports)
+
+    play(log, recording)
+    assert {(report.pool, report.target, report.outcome, report.good) for report in play_reports} == {
+        ("p", "t1", Outcome.CONNECT_FAILED, 3)
+    }
+
+
+def test_a_drain_lets_requests_in_flight_end(log: ReadableLog) -> None:
+    async def test(fixture: Fixture) -> None:
+        with socket.create_server(("127.0.0.1", 0)) as slow:
+            await fixture.workers.start(world_of(slow.getsockname()[1]))
+            answer = asyncio.get_running_loop().create_task(fixture.get())
+            connection, _ = await asyncio.to_thread(slow.accept)
+            await asyncio.to_thread(connection.recv, 65536)
+            drained = asyncio.get_running_loop().create_task(fixture.workers.drain(30.0))
+            await fixture.until(lambda: len(fixture.workers.pids) == 1)  # the idle one has left
+            connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n")
+            assert await answer == 200
+            connection.close()
+            await drained
+
+    play(log, test)
+    assert not [line for line in log.lines if line["level"] == "error"]
+
+
+def test_a_drain_cuts_what_does_not_end_in_time(log: ReadableLog) -> None:
+    async def test(fixture: Fixture) -> None:
+        with socket.create_server(("127.0.0.1", 0)) as silent:
+            await fixture.workers.start(world_of(silent.getsockname()[1]))
+            with socket.create_connection(("127.0.0.1", fixture.port), timeout=20) as client:
+                client.sendall(b"GET / HTTP/1.1\r\nHost: test\r\n\r\n")
+                await fixture.until(lambda: fixture.memory.ledger.in_flight(1) == 1)
+                await fixture.workers.drain(0.3)
+                assert fixture.workers.pids == []
+
+    play(log, test)
+    assert "drain timeout: connections are cut" in log.events
+
+
+def test_workers_are_deaf_to_the_signals_of_their_group(log: ReadableLog) -> None:
+    async def test(fixture: Fixture) -> None:
+        await fixture.workers.start(world_of())
+        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1):
+            os.kill(fixture.workers.pids[0], number)
+        assert await fixture.workers.acknowledged(fixture.workers.send(world_of(free_port()))) == []
+
+    play(log, test)
+    assert "worker died" not in log.events
