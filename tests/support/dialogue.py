@@ -73,12 +73,17 @@ class Dialogue:
 
     def answer(self, dial: Dial, *, reads: bool) -> Peer:
         """A dialled target accepts, and then reads or does not."""
+        peer = self.accept_silently(dial, reads=reads)
+        self.loop.settle()
+        return peer
+
+    def accept_silently(self, dial: Dial, *, reads: bool = True) -> Peer:
+        """Likewise, but the one who dialled has not heard of it yet."""
         protocol = dial.factory()
         peer = self._peer(protocol, (dial.host, dial.port))
         peer.transport.peer_reads = reads
         protocol.connection_made(peer.transport)
         dial.answer.set_result(peer)
-        self.loop.settle()
         return peer
 
     def refuse(self, error: OSError | None = None) -> None:

@@ -7,7 +7,7 @@ Refuses to know: HTTP, and who is on which side.
 import asyncio
 import socket
 from collections.abc import Callable
-from typing import Any, cast
+from typing import Any
 
 
 class Clock:
@@ -147,9 +147,7 @@ class Transport:
 
     def get_extra_info(self, name: str) -> object:
         if name == "socket":
-            if self._pair is None:
-                self._pair = socket.socketpair()
-            return self._pair[0]
+            return self._sockets()[0]
         return {"peername": self.peername, "sockname": ("192.0.2.80", 8080)}.get(name)
 
     def set_protocol(self, protocol: Any) -> None:
@@ -187,9 +185,17 @@ class Transport:
 
     def close_unnoticed(self) -> None:
         """The kernel knows that the peer has closed; the loop has not looked yet."""
-        cast("socket.socket", self.get_extra_info("socket"))
-        assert self._pair is not None
-        self._pair[1].close()
+        self._sockets()[1].close()
+
+    def says_unnoticed(self, data: bytes) -> None:
+        """The kernel has bytes of the peer; the loop has not looked yet."""
+        self._sockets()[1].sendall(data)
+
+    def _sockets(self) -> tuple[socket.socket, socket.socket]:
+        """Made when something asks the kernel: a transport in memory has no use for them."""
+        if self._pair is None:
+            self._pair = socket.socketpair()
+        return self._pair
 
     def release(self) -> None:
         for each in self._pair or ():

@@ -34,7 +34,7 @@ def demo(
     delay: Annotated[
         float,
         typer.Option(min=1, metavar="MS", help="Mean delay of the targets; the slowest takes twice the fastest's."),
-    ] = 200.0,
+    ] = 250.0,
     seed: Annotated[int, typer.Option(help="Makes delays and requests repeatable.")] = 1,
     report: Annotated[Path, typer.Option(file_okay=False, help="Directory for the report.")] = Path(
         "equipoise-demo-report"

@@ -139,7 +139,7 @@ class Picture:
         gap = height * 0.058
         middle = sum(value for value, _ in ends) / len(ends) if ends else 0.0
         delays = self._report.target_delays_ms
-        for place, (_, name) in enumerate(sorted(ends, key=lambda end: (end[0], end[1]))):
+        for place, (_, name) in enumerate(sorted(ends, key=_from_below)):
             axes.annotate(
                 f"{name} · {delays[name]:.0f} ms",
                 (1.008, middle + (place - (len(ends) - 1) / 2) * gap),
@@ -241,6 +241,12 @@ class Picture:
             shown = [_best_words(report)]
         figure.text(0.075, 0.073, verdict, fontsize=11, fontweight="bold", color=theme.alarm if missed else theme.ink)
         figure.text(0.075, 0.062, "\n".join(shown), fontsize=9.5, color=theme.faint, va="top", linespacing=1.35)
+
+
+def _from_below(end: tuple[float, str]) -> tuple[int, tuple[int, ...]]:
+    """Orders line ends by their value and, where that is the same but for noise, by name from bottom to top."""
+    value, name = end
+    return round(value / 2), tuple(-ord(letter) for letter in name)
 
 
 def _best_words(report: Report) -> str:

@@ -84,7 +84,7 @@ class DownstreamHttp1(Downstream):
         self.client = peer[0] if peer else ""
         self.peer = self.client.encode()
         services.connections += 1
-        services.ledger.set_worker(WORKER_CONNECTIONS, services.connections)
+        services.ledger.set_worker(WORKER_CONNECTIONS, services.connections + len(services.tunnels))
         services.deadlines.add(self)
         services.downstreams.add(self)
         limits = services.world().limits
@@ -115,14 +115,18 @@ class DownstreamHttp1(Downstream):
 
     def eof_received(self) -> bool:
         """The client closes. It cannot be told from one that only closes its sending side, and most that do are gone."""
-        self.cut()
+        if self.exchange is not None:
+            self.cut()
+        else:
+            # What was written may still arrive.
+            self._close()
         return False
 
     def connection_lost(self, error: Exception | None) -> None:
         """See asyncio.Protocol."""
         services = self.services
         services.connections -= 1
-        services.ledger.set_worker(WORKER_CONNECTIONS, services.connections)
+        services.ledger.set_worker(WORKER_CONNECTIONS, services.connections + len(services.tunnels))
         services.deadlines.remove(self)
         services.downstreams.discard(self)
         self.state = CLOSED

@@ -360,9 +360,12 @@ class Exchange(Relay):
 
     def _may_retry(self, pool: Pool, error: ProxyError) -> bool:
         left = int(pool.attempts - self.attempts)
+        if error.retry == RETRY_ALWAYS:
+            # There was no connection, so nothing of the body was let go, however large it is.
+            return True
         if not self.replayable or not may_retry(error, self.head.method, left):
             return False
-        return error.retry == RETRY_ALWAYS or pool.budget.spend(self.services.clock())
+        return pool.budget.spend(self.services.clock())
 
     def request_failed(self, error: ProxyError) -> None:
         """The client's fault, in the middle of its request."""

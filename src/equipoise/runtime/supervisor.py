@@ -124,6 +124,7 @@ class Supervisor:
         # One change at a time; flips need not wait, they are published within one callback.
         self._changing = asyncio.Lock()
         self._publishing = False
+        self._installed = False
         self._means: dict[int, MeanWindow] = {}
         self._orders: asyncio.Queue[signal.Signals | _Leave] = asyncio.Queue()
         self._draining = False
@@ -277,6 +278,7 @@ class Supervisor:
         finally:
             self._resolver.watch(self.table.hosts())
         self.config = config
+        self._installed = True
 
     def _publish(self) -> int:
         """Tell the workers what changed, if anything did; the version to wait for."""
@@ -296,8 +298,8 @@ class Supervisor:
             self._publish_soon()
 
     def _publish_soon(self) -> None:
-        """Flips of one moment travel together."""
-        if not self._publishing:
+        """Flips of one moment travel together. Before the first installation there is nothing to tell."""
+        if self._installed and not self._publishing:
             self._publishing = True
             self._loop.call_soon(self._publish)
 

@@ -213,9 +213,9 @@ class Ledger:
             self._own[at] = self.view[self._base + at]
             field += 1
 
-    def own_in_flight(self, slot: i64) -> i64:
-        """What this row holds at a slot."""
-        return self._in_flight[slot]
+    def row_in_flight(self) -> "vec[i64]":
+        """What this row holds, by slot."""
+        return self._in_flight
 
 
 class PoolLoads(Loads):
@@ -254,6 +254,9 @@ class PoolLoads(Loads):
             self.picks_left = REREAD_PICKS
             self.read_at = now
         rows = self.ledger.rows
+        if rows == 1:
+            self._refresh_alone()
+            return
         cells: vec[i64] = vec[i64](self.stretch)
         offsets = self.offsets
         total = self.total
@@ -273,6 +276,22 @@ class PoolLoads(Loads):
             while at < end:
                 here += cells[at]
                 at += 1
+            total[i] = here
+            if here < floor:
+                floor = here
+            i += 1
+        self.floor = floor
+
+    def _refresh_alone(self) -> None:
+        """With one worker, what this row holds is all there is."""
+        own = self.ledger.row_in_flight()
+        slots = self.slots
+        total = self.total
+        floor: i64 = 1 << 62
+        self.picks = own[self.pool_slot]
+        i: i64 = 0
+        while i < self.size:
+            here = own[slots[i]]
             total[i] = here
             if here < floor:
                 floor = here

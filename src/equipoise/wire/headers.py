@@ -22,40 +22,111 @@ VALUE: Final = bytes(1 if (c >= 0x20 and c != 0x7F) or c == 0x09 else 0 for c in
 # Bytes that bytes.strip() may take off a value. Without the argument it would take VT and FF too.
 BLANKS: Final = b" \t"
 
-# Seven bytes at a time, in a word that stays positive, so that it means the same compiled (64 bits) and interpreted (any size).
-SEVEN: Final = 0x00FF_FFFF_FFFF_FFFF
-SPACES: Final = 0x0020_2020_2020_2020
-DELETES: Final = 0x007F_7F7F_7F7F_7F7F
-ONES: Final = 0x0001_0101_0101_0101
+# Seven bytes at a time, in a word that stays positive, so that it means the same compiled (64 bits) and interpreted (any
+# size). In each byte of a word: the top bit alone, the other bits, and the values that the tests below add or compare.
 TOPS: Final = 0x0080_8080_8080_8080
+SEVENS: Final = 0x007F_7F7F_7F7F_7F7F
+ONES: Final = 0x0001_0101_0101_0101
 
 
-def skip_plain(data: bytes, at: i64) -> i64:
-    """Goes over bytes that are plain text: no control byte, no DEL.
+def skip_token(data: bytes, at: i64) -> i64:
+    """Goes over the bytes of a token (RFC 9110 5.6.2).
 
-    Reads by words (Hacker's Delight 6-1, "find first 0-byte"): a byte below 0x20 borrows into its top bit, one equal to 0x7F
-    turns to zero and then borrows. The byte loop of the caller goes on from where a word has one.
+    A word's letters and hyphens are found at once: with the top bit masked away, adding 0x1F or 0x05 to a byte in lower case
+    sets the top bit from 'a' on and behind 'z', and no byte carries into the next. Other token bytes are looked up one by one.
 
     Args:
         data: the bytes.
         at: where to begin.
 
     Returns:
-        Where it stopped; every byte before is plain. At most 7 plain bytes may follow.
+        The index of the first byte that is not of a token; the length of `data` when all are.
     """
-    end: i64 = len(data) - 8
-    seven: i64 = SEVEN
-    spaces: i64 = SPACES
-    deletes: i64 = DELETES
-    ones: i64 = ONES
+    size: i64 = len(data)
     tops: i64 = TOPS
-    while at <= end:
-        word = read_i64_le(data, at) & seven
-        other = word ^ deletes
-        if (((word - spaces) & ~word) | ((other - ones) & ~other)) & tops:
+    sevens: i64 = SEVENS
+    spaces: i64 = ONES * 0x20
+    from_a: i64 = ONES * 0x1F
+    behind_z: i64 = ONES * 0x05
+    hyphens: i64 = ONES * 0x2D
+    token = TOKEN
+    while at + 8 <= size:
+        word = read_i64_le(data, at)
+        low = word & sevens
+        folded = low | spaces
+        no_letter = ~(folded + from_a) | (folded + behind_z)
+        other = (no_letter & ((low ^ hyphens) + sevens) | word) & tops
+        if other == 0:
+            at += 7
+            continue
+        at += first_top(other)
+        if not token[data[at]]:
             return at
-        at += 7
+        at += 1
+    while at < size and token[data[at]]:
+        at += 1
     return at
+
+
+def skip_value(data: bytes, at: i64) -> i64:
+    """Goes over the bytes of a field value (RFC 9110 5.5).
+
+    A word's control bytes are found at once (Hacker's Delight 6-1): a byte below 0x20 borrows into its top bit, and so does
+    one that is 0x7F and became zero. The lowest of the bits found is exact.
+
+    Args:
+        data: the bytes.
+        at: where to begin.
+
+    Returns:
+        The index of the first byte that is not of a value; the length of `data` when all are.
+    """
+    size: i64 = len(data)
+    tops: i64 = TOPS
+    sevens: i64 = SEVENS
+    spaces: i64 = ONES * 0x20
+    ones: i64 = ONES
+    whole: i64 = TOPS | SEVENS
+    vchar = VALUE
+    while at + 8 <= size:
+        word = read_i64_le(data, at) & whole
+        deletes = word ^ sevens
+        control = (((word - spaces) & ~word) | ((deletes - ones) & ~deletes)) & tops
+        if control == 0:
+            at += 7
+            continue
+        at += first_top(control)
+        if not vchar[data[at]]:
+            return at
+        at += 1
+    while at < size and vchar[data[at]]:
+        at += 1
+    return at
+
+
+def first_top(tops: i64) -> i64:
+    """Which byte of a word is the lowest that has its top bit set; one has."""
+    at: i64 = 0
+    if tops & 0x8080_8080 == 0:
+        tops >>= 32
+        at = 4
+    if tops & 0x8080 == 0:
+        tops >>= 16
+        at += 2
+    if tops & 0x80 == 0:
+        at += 1
+    return at
+
+
+def in_lower_case(name: bytes) -> bytes:
+    """A field name in lower case; the names that nearly every message has, as they are usually written, cost no call."""
+    if name == b"Host":
+        return b"host"
+    if name == b"Content-Length":
+        return b"content-length"
+    if name == b"Connection":
+        return b"connection"
+    return name.lower()
 
 
 def interest(names: tuple[bytes, ...]) -> bytes:
@@ -128,22 +199,11 @@ class Fields:
             ProxyError: a line is malformed (400), or there are too many or too long ones (431).
         """
         n: i64 = len(data)
-        token = TOKEN
-        vchar = VALUE
         watched = self.watched
         i = self.at
-        while True:
+        while i < n and data[i] != 0x0D:
             line = i
-            if i >= n:
-                return self._incomplete(n)
-            if data[i] == 0x0D:
-                if i + 1 >= n:
-                    return self._incomplete(n)
-                if data[i + 1] != 0x0A:
-                    raise malformed("bare CR in the head")
-                break
-            while i < n and token[data[i]]:
-                i += 1
+            i = skip_token(data, i)
             if i >= n:
                 return self._incomplete(n)
             colon = i
@@ -153,34 +213,40 @@ class Fields:
             while i < n and (data[i] == 0x20 or data[i] == 0x09):
                 i += 1
             value = i
-            i = skip_plain(data, i)
-            while i < n and vchar[data[i]]:
-                i += 1
-            if i >= n:
-                return self._incomplete(n)
-            if data[i] != 0x0D:
-                raise malformed("control byte in a field value")
+            i = skip_value(data, i)
             if i + 1 >= n:
+                check_line_end(data, i, n)
                 return self._incomplete(n)
-            if data[i + 1] != 0x0A:
-                raise malformed("bare CR in a field value")
+            if data[i] != 0x0D or data[i + 1] != 0x0A:
+                check_line_end(data, i, n)
             length = colon - line
             if length < 32 and watched[length << 5 | data[line] & 31]:
-                if self.take(data[line:colon].lower(), data[value:i].rstrip(BLANKS)):
-                    if line > self.run:
-                        self.keep.append(data[self.run : line])
-                    self.run = i + 2
+                self._take_line(data, line, colon, value, i)
             i += 2
             self.count += 1
             if self.count > self.max_count:
                 raise malformed("too many fields", 431)
             self.at = i
+        if i + 1 >= n:
+            return self._incomplete(n)
+        if data[i + 1] != 0x0A:
+            raise malformed("bare CR in the head")
         if i > self.run:
             self.keep.append(data[self.run : i])
         self.at = i + 2
         if self.at - self.start > self.max_bytes:
             raise malformed("head too large", 431)
         return True
+
+    def _take_line(self, data: bytes, line: i64, colon: i64, value: i64, end: i64) -> None:
+        """Shows a watched field to `take`, and ends the run before it when it is left out."""
+        content = data[value:end]
+        if end > value and (data[end - 1] == 0x20 or data[end - 1] == 0x09):
+            content = content.rstrip(BLANKS)
+        if self.take(in_lower_case(data[line:colon]), content):
+            if line > self.run:
+                self.keep.append(data[self.run : line])
+            self.run = end + 2
 
     def drop(self, names: set[bytes]) -> None:
         """Takes fields out of `keep` after the fact (those that the Connection field names, RFC 9110 7.6.1).
@@ -206,3 +272,15 @@ class Fields:
         if size - self.start > self.max_bytes:
             raise malformed("head too large", 431)
         return False
+
+
+def check_line_end(data: bytes, at: i64, size: i64) -> None:
+    """Checks what there is of the CRLF behind a field value.
+
+    Raises:
+        ProxyError: no continuation makes it one.
+    """
+    if at < size and data[at] != 0x0D:
+        raise malformed("control byte in a field value")
+    if at + 1 < size and data[at + 1] != 0x0A:
+        raise malformed("bare CR in a field value")

@@ -12,7 +12,7 @@ from typing import Final
 from mypy_extensions import i64
 
 from equipoise.errors import malformed
-from equipoise.wire.headers import BLANKS, TOKEN, VALUE, Fields, interest
+from equipoise.wire.headers import BLANKS, TOKEN, Fields, interest, skip_value
 
 REQUEST_FIELDS: Final = interest(
     (
@@ -152,10 +152,10 @@ class Message(Fields):
 
     def _take_connection(self, value: bytes) -> None:
         """Connection options (RFC 9110 7.6.1); names of fields are remembered and dropped when all fields are known."""
-        options = value.lower()
-        if options == b"keep-alive":
+        if value == b"keep-alive":
             self.keep_alive = True
             return
+        options = value.lower()
         for part in options.split(b","):
             option = part.strip(BLANKS)
             if option == b"close":
@@ -386,10 +386,7 @@ class ResponseHead(Message):
             or (data[i + 12] != 0x20 and data[i + 12] != 0x0D)
         ):
             raise malformed("invalid status line")
-        end = i + 12
-        vchar = VALUE
-        while end < n and vchar[data[end]]:
-            end += 1
+        end = skip_value(data, i + 12)
         if end + 1 >= n:
             return self._incomplete(n)
         if data[end] != 0x0D or data[end + 1] != 0x0A:

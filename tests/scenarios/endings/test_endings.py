@@ -2,6 +2,8 @@
 
 import os
 import signal
+import socket
+from collections.abc import Iterator
 
 import pytest
 
@@ -9,7 +11,7 @@ from tests.scenarios.conftest import Balance
 from tests.scenarios.support.balancer import Balancer, Setting
 from tests.scenarios.support.client import GET, Client, Load, fetch, get, post
 from tests.scenarios.support.polling import eventually
-from tests.scenarios.support.stage import Call, Script, Stage, answer, hangs, resets, says, says_and_closes
+from tests.scenarios.support.stage import Call, Script, Stage, Target, answer, hangs, resets, says, says_and_closes
 
 HALF = b"HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\nhalf"
 SHORT_TIMEOUT = Setting(more='[limits]\nresponse_timeout = "200ms"')
@@ -127,49 +129,39 @@ def test_after_the_client_left_in_the_middle_of_its_upload(stage: Stage, balance
     eventually(lambda: target.in_flight, lambda count: count == 0)
 
 
-def test_after_the_client_left_while_the_connection_was_being_made(stage: Stage, balance: Balance) -> None:
-    # A listening socket whose queue is full answers no SYN: the connect hangs until its timeout.
-    import socket
-
-    full = socket.socket()
+@pytest.fixture
+def unconnectable(stage: Stage) -> Iterator[Target]:
+    """A target to which a connect hangs: its queue of connections is full and nobody accepts."""
+    sockets = [socket.socket() for _ in range(5)]
+    full, *fillers = sockets
     full.bind(("127.0.0.1", 0))
     full.listen(0)
-    fillers = [socket.socket() for _ in range(4)]
     for filler in fillers:
         filler.setblocking(False)
         filler.connect_ex(full.getsockname())
     target = stage.closed_port()
     target.port = full.getsockname()[1]
+    yield target
+    for sock in sockets:
+        sock.close()
+
+
+def test_after_the_client_left_while_the_connection_was_being_made(balance: Balance, unconnectable: Target) -> None:
     setting = Setting(pool='health.type = "none"', more='[limits]\nconnect_timeout = "30s"')
-    balancer = balance([target], setting)
+    balancer = balance([unconnectable], setting)
     client = Client(balancer.port).send(GET)
     wait_in_flight(balancer, 1)
     client.close()
     assert_given_back(balancer)
-    for sock in [full, *fillers]:
-        sock.close()
 
 
-def test_after_a_connect_timeout(stage: Stage, balance: Balance) -> None:
-    import socket
-
-    full = socket.socket()
-    full.bind(("127.0.0.1", 0))
-    full.listen(0)
-    fillers = [socket.socket() for _ in range(4)]
-    for filler in fillers:
-        filler.setblocking(False)
-        filler.connect_ex(full.getsockname())
-    target = stage.closed_port()
-    target.port = full.getsockname()[1]
+def test_after_a_connect_timeout(balance: Balance, unconnectable: Target) -> None:
     setting = Setting(pool='health.type = "none"', more='[limits]\nconnect_timeout = "200ms"')
-    balancer = balance([target], setting)
+    balancer = balance([unconnectable], setting)
     with Client(balancer.port) as client:
         client.send(GET)
         assert client.answer().status == 504
         assert_given_back(balancer)
-    for sock in [full, *fillers]:
-        sock.close()
 
 
 def test_after_a_retry(stage: Stage, balance: Balance) -> None:
@@ -181,16 +173,16 @@ def test_after_a_retry(stage: Stage, balance: Balance) -> None:
 
     bad, good = stage.target(resets), stage.target(answers_late)
     balancer = balance([bad, good])
-    with Client(balancer.port) as client:
-        for _ in range(2):
-            client.send(GET)
-            eventually(lambda: good.in_flight, lambda count: count == 1)
-            # The failed attempt holds nothing at the other target while this one runs.
-            wait_in_flight(balancer, 1)
-            gate.open()
-            assert client.answer().body == b"ok"
-        assert len(bad.requests) >= 1
-        assert_given_back(balancer)
+    clients = [Client(balancer.port).send(GET) for _ in range(4)]
+    eventually(lambda: good.in_flight, lambda count: count == 4)
+    assert len(bad.requests) >= 1
+    # The failed attempts hold nothing at the other target while these run.
+    wait_in_flight(balancer, 4)
+    gate.open()
+    for client in clients:
+        assert client.answer().body == b"ok"
+        client.close()
+    assert_given_back(balancer)
 
 
 def test_after_a_body_that_breaks_the_rules(stage: Stage, balance: Balance) -> None:

@@ -11,7 +11,7 @@ import pytest
 
 from tests.scenarios.conftest import Balance
 from tests.scenarios.support.balancer import Balancer, Setting
-from tests.scenarios.support.client import GET, Background, Load, fetch
+from tests.scenarios.support.client import Background, Load, fetch
 from tests.scenarios.support.polling import eventually
 from tests.scenarios.support.real_target import RealTarget
 from tests.scenarios.support.stage import Call, Stage, Target, answer, hangs, resets, says
@@ -220,21 +220,24 @@ def test_a_target_that_keeps_failing_stays_out_longer_each_time(stage: Stage, ba
     assert len(bad.requests) < len(good.requests) / 10
 
 
-def test_a_target_that_comes_back_at_another_address_is_found(
-    stage: Stage, balance: Balance, tmp_path: Path
-) -> None:
-    """As a container does. The name is looked up in a hosts file of the balancer's own, where the system allows it."""
+def with_hosts(hosts: Path) -> list[str]:
+    """Runs a command with a hosts file of its own; skips the test where the system does not allow it."""
     if subprocess.run(["unshare", "--mount", "true"], check=False, capture_output=True).returncode:
         pytest.skip("no mount namespace can be made here, so the balancer cannot have a hosts file of its own")
+    return ["unshare", "--mount", "sh", "-c", f'mount --bind {hosts} /etc/hosts && exec "$@"', "sh"]
+
+
+@pytest.mark.needs("unshare")
+def test_a_target_that_comes_back_at_another_address_is_found(stage: Stage, balance: Balance, tmp_path: Path) -> None:
+    """As a container does."""
     hosts = tmp_path / "hosts"
     hosts.write_text("127.0.0.2 wanderer.test\n")
     before = stage.target(says(answer("200 OK", b"before")), "127.0.0.2")
     after = stage.target(says(answer("200 OK", b"after")), "127.0.0.3")
     after.stop()
     after.port = before.port
-    wrapper = ["unshare", "--mount", "sh", "-c", f'mount --bind {hosts} /etc/hosts && exec "$@"', "sh"]
     pool = f'{QUICK_PROBES}\n[[pools.default.targets]]\nurl = "http://wanderer.test:{before.port}"'
-    balancer = balance([], Setting(pool=pool), wrapper)
+    balancer = balance([], Setting(pool=pool), with_hosts(hosts))
     assert fetch(balancer.port).body == b"before"
     before.stop()
     after.start()
@@ -243,15 +246,18 @@ def test_a_target_that_comes_back_at_another_address_is_found(
         file.write("127.0.0.3 wanderer.test\n")
     eventually(lambda: fetch(balancer.port).body, lambda body: body == b"after")
     for _ in range(5):
-        assert fetch(balancer.port, GET).body == b"after"
+        assert fetch(balancer.port).body == b"after"
 
 
-def test_a_name_with_two_addresses_serves_while_one_of_them_answers(stage: Stage, balance: Balance) -> None:
-    try:
-        target = stage.target(host="::1")
-    except OSError:
-        pytest.skip("no IPv6 loopback here")
-    pool = f'{QUICK_PROBES}\n[[pools.default.targets]]\nurl = "http://localhost:{target.port}"'
-    balancer = balance([], Setting(pool=pool))
+@pytest.mark.needs("unshare")
+def test_a_name_with_two_addresses_serves_while_one_of_them_answers(
+    stage: Stage, balance: Balance, tmp_path: Path
+) -> None:
+    hosts = tmp_path / "hosts"
+    hosts.write_text("127.0.0.2 twin.test\n127.0.0.3 twin.test\n")
+    target = stage.target(says(answer("200 OK", b"ok", "Connection: close")), host="127.0.0.3")
+    pool = f'{QUICK_PROBES}\n[[pools.default.targets]]\nurl = "http://twin.test:{target.port}"'
+    balancer = balance([], Setting(pool=pool), with_hosts(hosts))
     for _ in range(6):
         assert fetch(balancer.port).body == b"ok"
+    assert balancer.find("target down") == []

@@ -130,7 +130,8 @@ def test_a_timeout_is_retried_for_a_safe_request(stage: Stage, balance: Balance)
     balancer = balance([bad, good], Setting(pool=NEVER_OUT.pool, more='[limits]\nresponse_timeout = "200ms"'))
     for _ in range(2):
         assert fetch(balancer.port).status == 200
-    assert len(bad.requests) == 1
+    assert len(bad.requests) >= 1
+    assert len(good.requests) == 2
 
 
 def test_a_timeout_is_not_retried_for_a_post(stage: Stage, balance: Balance) -> None:

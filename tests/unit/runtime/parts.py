@@ -58,8 +58,12 @@ class TinyTarget:
                     continue
 
 
+# It closes after each answer and says so.
+ANSWER = b"HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: 2\r\n\r\nok"
+
+
 @contextmanager
-def tiny_target(answer: bytes = b"HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: 2\r\n\r\nok") -> Iterator[TinyTarget]:
+def tiny_target(answer: bytes = ANSWER) -> Iterator[TinyTarget]:
     """A target on a port of its own."""
     with socket.create_server(("127.0.0.1", 0), backlog=64) as sock:
         target = TinyTarget(answer, sock)
