@@ -12,6 +12,7 @@ from typing import Protocol
 import pytest
 
 from tests.scenarios.support.balancer import COMPILED, Balancer, Setting, urls
+from tests.scenarios.support.client import Client
 from tests.scenarios.support.real_target import RealTarget
 from tests.scenarios.support.stage import Stage, Target
 
@@ -22,6 +23,14 @@ class Balance(Protocol):
     def __call__(
         self, targets: Sequence[Target], setting: Setting = ..., wrapper: Sequence[str] = ...
     ) -> Balancer: ...
+
+
+@pytest.fixture(autouse=True)
+def leaves_no_client() -> Iterator[None]:
+    """Closes what a test left open."""
+    yield
+    for client in list(Client.all_open):
+        client.close()
 
 
 @pytest.fixture

@@ -1,5 +1,7 @@
 """Algorithms as users write them: plain subclasses, some of which misbehave."""
 
+from typing import ClassVar
+
 from equipoise.policy.balance import Algorithm
 from equipoise.wire.http1 import RequestHead
 
@@ -7,7 +9,7 @@ from equipoise.wire.http1 import RequestHead
 class Last(Algorithm):
     """The last target that is free."""
 
-    promise = "the last one"
+    promise: ClassVar[str] = "the last one"
 
     def pick(self, request: RequestHead, now: int, skip: list[int] | None) -> int:
         free = [i for i in range(int(self.loads.size)) if self.loads.free(i, skip)]

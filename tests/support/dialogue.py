@@ -10,6 +10,7 @@ from typing import Any
 from equipoise.model import LimitsSpec, PoolSpec, World
 from equipoise.proxy.access_log import AccessLog, Record
 from equipoise.proxy.data_path import DataPath
+from equipoise.proxy.sides import LogPort
 from tests.support.ledgers import ledgers, pool, target, world
 from tests.support.transport import Clock, Dial, Peer, ScriptedLoop, Transport
 
@@ -48,8 +49,7 @@ class Dialogue:
         """A new world."""
         self.world = world(*pools, **settings)
         self.path.apply(self.world)
-        self.services.log = self.log
-        self.services.log_body = 16
+        self.services.log = LogPort(self.log, 16, ())
 
     # The two sides
 

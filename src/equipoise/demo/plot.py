@@ -103,8 +103,8 @@ class Picture:
             xs = [self._seconds(tick) for tick, _ in smoothed]
             ys = [float("nan") if value is None else value for _, value in smoothed]
             axes.plot(xs, ys, color=self._colours[name], linewidth=1.9, solid_capstyle="round")
-            if ys:
-                ends.append((ys[-1], name))
+            known = [value for _, value in smoothed if value is not None]
+            ends.append((known[-1] if known else 0.0, name))
         highest = max((max(series.values(), default=1) for series in self._data.in_flight.values()), default=1)
         axes.set_ylim(0, highest * 1.18)
         self._label_ends(axes, ends, highest * 1.18)

@@ -15,13 +15,14 @@ import msgspec
 
 from equipoise.demo import marks, record, samples
 from equipoise.demo.lines import Tail, rfc3339
-from equipoise.demo.marks import Mark, Run
+from equipoise.demo.marks import Mark, Moments, Run
 from equipoise.demo.samples import Series, Window
 from equipoise.demo.scenario import Facts
 from equipoise.demo.settings import DemoSettings
 from equipoise.demo.target import SAMPLE_MS
 
 MOST_FAILURES_SHOWN: Final = 10
+DETAIL_SHOWN: Final = 120
 
 
 class Phase(msgspec.Struct, frozen=True):
@@ -101,7 +102,7 @@ def read(settings: DemoSettings, facts: Facts) -> Data:
         facts=facts,
         in_flight={name: samples.load(file(f"target-{name}.samples")) for name in settings.names},
         traffic=traffic,
-        log_rows=read_target_logs({name: file(f"target-{name}.log") for name in settings.names}, facts.moments.started),
+        log_rows=read_target_logs({name: file(f"target-{name}.log") for name in settings.names}, facts.moments),
         access_log=access_log,
         failed_on=failed_on,
     )
@@ -126,8 +127,8 @@ def read_access_log(path: Path, failed: set[str]) -> tuple[AccessLog, dict[str, 
     return AccessLog(lines, tried_again), failed_on
 
 
-def read_target_logs(paths: Mapping[str, Path], started_ms: int) -> list[LogRow]:
-    """Joins the in-flight lines of all targets by their moment; those from before the traffic are left out."""
+def read_target_logs(paths: Mapping[str, Path], moments: Moments) -> list[LogRow]:
+    """Joins the in-flight lines of all targets by their moment, from the traffic's start to its end."""
     rows: dict[str, dict[str, int | None]] = {}
     for name, path in paths.items():
         with Tail(path) as log:
@@ -136,9 +137,9 @@ def read_target_logs(paths: Mapping[str, Path], started_ms: int) -> list[LogRow]
                     rows.setdefault(line["time"], dict.fromkeys(paths))[name] = line["in_flight"]
     joined = []
     for time, in_flight in sorted(rows.items()):
-        at_s = datetime.fromisoformat(time).timestamp() - started_ms / 1000
-        if at_s >= 0:
-            joined.append(LogRow(round(at_s, 1), time, in_flight))
+        t_ms = round(datetime.fromisoformat(time).timestamp() * 1000)
+        if moments.started <= t_ms < moments.ended:
+            joined.append(LogRow(round((t_ms - moments.started) / 1000, 1), time, in_flight))
     return joined
 
 
@@ -312,7 +313,7 @@ def _traffic_text(report: Report) -> str:
         lines.append("  latency in ms: " + ", ".join(f"{name} {value:g}" for name, value in summary.latency_ms.items()))
     lines.append(f"  {len(report.failures)} failed")
     for failure in report.failures[:MOST_FAILURES_SHOWN]:
-        ended = f"{failure.kind} after {failure.end_ms - failure.start_ms:.0f} ms {failure.detail}"
+        ended = f"{failure.kind} after {failure.end_ms - failure.start_ms:.0f} ms {failure.detail[:DETAIL_SHOWN]}"
         lines.append(f"    {failure.method} {failure.request_id}: {ended}".rstrip())
     if len(report.failures) > MOST_FAILURES_SHOWN:
         lines.append("    ... all of them are in report.json")

@@ -102,8 +102,9 @@ class NullLog(AccessLog):
         """See `AccessLog.write`."""
 
 
-# A batch is encoded when it has this many records, or at the next tick.
-BATCH: Final = 128
+# A batch goes to the writer when it has this many lines, or at the next tick.
+BATCH: Final = 256
+_ENCODER: Final = msgspec.json.Encoder()
 
 
 class FileLog(AccessLog):
@@ -143,6 +144,39 @@ class FileLog(AccessLog):
     def close(self) -> None:
         """See `AccessLog.close`."""
         self.tick()
+        self.writer.close()
+
+    def counts(self) -> tuple[int, int]:
+        """See `AccessLog.counts`."""
+        return self.writer.written, self.writer.dropped
+
+
+class JsonLog(AccessLog):
+    """Lines of JSON into a file or standard output."""
+
+    def __init__(self, path: str, on_trouble: Callable[[str], None]) -> None:
+        """Opens the file.
+
+        Args:
+            path: of the file; `-` is standard output.
+            on_trouble: is told when lines are lost, and when writing works again.
+        """
+        self.writer = BatchWriter(path, on_trouble)
+
+    def put(self, lines: list[bytes]) -> None:
+        """Takes finished lines."""
+        self.writer.put(b"".join(lines), len(lines))
+
+    def write(self, record: Record) -> None:
+        """See `AccessLog.write`."""
+        self.put([encode_line(record)])
+
+    def reopen(self) -> None:
+        """See `AccessLog.reopen`."""
+        self.writer.reopen()
+
+    def close(self) -> None:
+        """See `AccessLog.close`."""
         self.writer.close()
 
     def counts(self) -> tuple[int, int]:
@@ -249,7 +283,7 @@ def make_log(spec: AccessLogSpec, on_trouble: Callable[[str], None]) -> AccessLo
     if not spec.enabled or spec.sink == "null":
         return NullLog()
     if spec.sink == "json":
-        return FileLog(spec.path, msgspec.json.Encoder().encode_lines, on_trouble)
+        return JsonLog(spec.path, on_trouble)
     if spec.sink == "text":
         return FileLog(spec.path, encode_text, on_trouble)
     if spec.sink == "logging":
@@ -264,6 +298,11 @@ def make_log(spec: AccessLogSpec, on_trouble: Callable[[str], None]) -> AccessLo
     if not isinstance(log, AccessLog):
         raise ValueError(f"{spec.sink} made a {type(log).__name__}, not an AccessLog")  # noqa: TRY004 (it is the value that is wrong)
     return GuardedLog(log, on_trouble)
+
+
+def encode_line(record: Record) -> bytes:
+    """A record as a line of JSON."""
+    return _ENCODER.encode(record) + b"\n"
 
 
 def encode_text(records: list[Record]) -> bytes:

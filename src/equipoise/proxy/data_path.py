@@ -18,13 +18,17 @@ from equipoise.model import AccessLogSpec, World
 from equipoise.policy.balance import ALGORITHMS, Algorithm, Loads
 from equipoise.proxy.access_log import AccessLog, NullLog, make_log
 from equipoise.proxy.downstream_http1 import DownstreamHttp1
-from equipoise.proxy.sides import Connector, Relay, Services
+from equipoise.proxy.sides import Connector, LogPort, Relay, Services
 from equipoise.proxy.upstream_http1 import UpstreamHttp1
 from equipoise.state.ledger import WORKER_CONNECTIONS, WORKER_LOG_DROPPED, WORKER_LOG_LINES, WORKER_PID, WORKER_REQUESTS, Ledger
 from equipoise.state.snapshot import Target, build
 
 # Errors of connect(2) that say that this machine, not the target, is out of something.
 OWN_ERRORS = frozenset({"EMFILE", "ENFILE", "ENOBUFS", "ENOMEM", "EADDRNOTAVAIL"})
+
+
+# Seconds between the order to drain and the end of idle connections.
+DRAIN_GRACE = 1.0
 
 
 class TcpConnector(Connector):
@@ -144,6 +148,7 @@ class DataPath:
         if snapshot is not None:
             for pool in snapshot.pools.values():
                 pool.loads.refresh_means()
+        self._flush_log()
         self.log.tick()
         lines, dropped = self.log.counts()
         ledger = services.ledger
@@ -153,8 +158,14 @@ class DataPath:
         ledger.set_worker(WORKER_CONNECTIONS, self.connections)
 
     def begin_drain(self) -> None:
-        """Closes idle connections now and the others after their answer; tunnels go on."""
+        """From now on an answer is the last one of its connection; idle ones close a little later; tunnels go on.
+
+        A client that sends on an idle connection at this very moment is still served, and told to come back elsewhere.
+        """
         self.services.draining = True
+        self.loop.call_later(DRAIN_GRACE, self._close_idle)
+
+    def _close_idle(self) -> None:
         for downstream in list(self.services.downstreams):
             assert isinstance(downstream, DownstreamHttp1)
             downstream.close_idle()
@@ -169,11 +180,18 @@ class DataPath:
 
     def reopen_logs(self) -> None:
         """The log file was renamed."""
+        self._flush_log()
         self.log.reopen()
 
     def close(self) -> None:
         """Writes what the log still holds."""
+        self._flush_log()
         self.log.close()
+
+    def _flush_log(self) -> None:
+        port = self.services.log
+        if port is not None:
+            port.flush()
 
     def _make(self, name: str, loads: Loads) -> Algorithm:
         known = ALGORITHMS.get(name)
@@ -183,15 +201,12 @@ class DataPath:
 
     def _swap_log(self, spec: AccessLogSpec) -> None:
         fresh = make_log(spec, self.trouble)
-        self.log.close()
+        self.close()
         self.log = fresh
         self.log_spec = spec
-        services = self.services
-        off = isinstance(fresh, NullLog)
-        services.log = None if off else fresh
-        services.log_body = 0 if off else spec.body_limit
         hidden = {name.lower() for name in spec.redact_headers}
-        services.log_headers = tuple((name.lower().encode(), name.lower() in hidden) for name in spec.headers)
+        headers = tuple((name.lower().encode(), name.lower() in hidden) for name in spec.headers)
+        self.services.log = None if isinstance(fresh, NullLog) else LogPort(fresh, spec.body_limit, headers)
 
 
 def load_algorithm(name: str) -> type[Algorithm]:

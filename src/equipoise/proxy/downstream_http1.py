@@ -83,13 +83,15 @@ class DownstreamHttp1(Downstream):
         peer = transport.get_extra_info("peername")
         self.client = peer[0] if peer else ""
         self.peer = self.client.encode()
+        self.log_piece = b'","client":"%b","method":"' % self.peer
         services.connections += 1
         services.ledger.set_worker(WORKER_CONNECTIONS, services.connections + len(services.tunnels))
         services.deadlines.add(self)
         services.downstreams.add(self)
         limits = services.world().limits
         self.deadline = services.now + limits.idle_ns
-        if limits.connections and services.ledger.connections() > limits.connections:
+        full = limits.connections and services.ledger.connections() > limits.connections
+        if full or services.connections > services.most_connections:
             self._refuse(client_failed("too_many_connections", 503, "Too many connections."))
 
     def data_received(self, data: bytes) -> None:
@@ -334,8 +336,8 @@ class DownstreamHttp1(Downstream):
         self.begun = True
         exchange = self.exchange
         assert exchange is not None
-        parts = [head.status_line]
-        parts.extend(head.keep)
+        parts = head.keep
+        parts.insert(0, head.status_line)
         framed = head.chunked and not self.decodes
         if framed and (body or not last or exchange.head.method == b"HEAD"):
             parts.append(head.chunked_lines())
@@ -490,7 +492,7 @@ class DownstreamHttp1(Downstream):
             exchange.downstream_lost()
 
     def close_idle(self) -> None:
-        """The worker drains: closes now when nothing is under way, after the answer otherwise."""
+        """The worker drains: closes when nothing is under way; otherwise the answer says that it is the last one."""
         if self.state == READY and self.head is None and not self.buffer:
             self._close()
 

@@ -1,7 +1,7 @@
 """One request and its response. Read this first.
 
 Owns: the order of the phases and the single exit.
-Refuses to know: bytes on the wire, sockets, how a target is chosen, how a line is logged.
+Refuses to know: bytes on the wire, sockets, how a target is chosen, how a line is logged (account).
 Called by: downstream_http1 (requests), upstream_http1 (answers), through `Relay`.
 
     begin -> route -> attempt { pick, taking a lease -> acquire a connection -> send } -> relay -> finish
@@ -16,8 +16,8 @@ from mypy_extensions import i64
 
 from equipoise.errors import RETRY_ALWAYS, SELF, UPSTREAM, ProxyError, client_failed, refused
 from equipoise.policy.retry import may_retry
-from equipoise.proxy.access_log import Record, body_fields, detailed
-from equipoise.proxy.sides import Downstream, Outgoing, Relay, Services, Upstream
+from equipoise.proxy.account import Account
+from equipoise.proxy.sides import Downstream, Outgoing, Services, Upstream
 from equipoise.proxy.tunnel import Tunnel
 from equipoise.state.ledger import (
     ABORTED,
@@ -30,7 +30,6 @@ from equipoise.state.ledger import (
     Lease,
 )
 from equipoise.state.snapshot import Pool, Target
-from equipoise.wire.chunked import ChunkedReader
 from equipoise.wire.http1 import RequestHead, ResponseHead
 
 # What the target's health hears of a failure, by its kind (model.Outcome); other kinds are not the target's fault.
@@ -43,6 +42,8 @@ OUTCOMES: Final = {
     "response_timeout": "timeout",
     "malformed": "malformed",
 }
+# How a connection that was reused looks when its target had closed it already.
+LOST: Final = frozenset(("reset", "closed_early"))
 # Request bytes held while no connection to a target is there yet; above it the client is not read.
 MAX_HELD: Final = 64 * 1024
 # Retry-After of a 503, in seconds (RFC 9110 10.2.3): a target that is down is probed twice a second.
@@ -51,44 +52,25 @@ RETRY_AFTER: Final = 1
 CLIENT_LEFT: Final = 499
 
 
-class Exchange(Relay):
+class Exchange(Account):
     """A request in flight: lives from the end of its head to `finish`."""
 
     def __init__(self, services: Services, downstream: Downstream, head: RequestHead) -> None:
+        super().__init__(services, downstream, head)
         # The whole exchange.
-        self.services = services
-        self.downstream = downstream
-        self.head = head
-        self.began: i64 = services.clock()
-        self.request_id: bytes = b""
-        self.pool: Pool | None = None
-        self.attempts: i64 = 0
         self.tried: list[int] | None = None
         # Slot of a tried target whose reused connection was lost: it may only have closed what was idle for too long.
         self.doubtful: i64 = -1
         self.over = False
         # The attempt at hand.
-        self.target: Target | None = None
         self.lease: Lease | None = None
         self.upstream: Upstream | None = None
-        self.picked: i64 = 0
         self.failed = False
-        self.load: i64 = 0
         # The request on its way up: its head as it is sent, and the body until it need not be sent again.
         self.outgoing: bytes = b""
         self.held: list[bytes] = []
-        self.held_bytes: i64 = 0
         self.whole = False
         self.replayable = True
-        # The answer.
-        self.status: i64 = 0
-        self.answered: i64 = 0
-        self.failure: ProxyError | None = None
-        self.bytes_in: i64 = 0
-        self.bytes_out: i64 = 0
-        self.body: list[bytes] | None = None
-        self.body_kept: i64 = 0
-        self.own = False
 
     # -- the phases ------------------------------------------------------------------------------------------------------
 
@@ -218,8 +200,9 @@ class Exchange(Relay):
         """Keeps a piece of the body: for the log, for another attempt, or until there is a connection."""
         size = len(data)
         self.bytes_in += size
-        if self.body_kept < self.services.log_body:
-            self._capture(data)
+        log = self.services.log
+        if log is not None and self.body_kept < log.body_limit:
+            self._capture(data, log.body_limit)
         pool = self.pool
         limit: i64 = MAX_HELD if pool is None else pool.retry_buffer
         self.held_bytes += size
@@ -231,10 +214,10 @@ class Exchange(Relay):
         if self.replayable or self.upstream is None:
             self.held.append(data)
 
-    def _capture(self, data: bytes) -> None:
+    def _capture(self, data: bytes, limit: i64) -> None:
         if self.body is None:
             self.body = []
-        self.body.append(data[: self.services.log_body - self.body_kept])
+        self.body.append(data[: limit - self.body_kept])
         self.body_kept += len(data)
 
     def upstream_full(self) -> None:
@@ -324,7 +307,9 @@ class Exchange(Relay):
         pool = self.pool
         assert target is not None and pool is not None
         self.failure = error
-        if error.side == UPSTREAM:
+        # A target may close what was idle for long, at any moment: that says nothing of its health.
+        stale = upstream is not None and upstream.uses > 1 and not self.answered and error.kind in LOST
+        if error.side == UPSTREAM and not stale:
             self._count_failure(target)
             outcome = OUTCOMES.get(error.kind)
             if outcome is not None:
@@ -339,7 +324,7 @@ class Exchange(Relay):
             if self.tried is None:
                 self.tried = []
             self.tried.append(int(target.slot))
-            if upstream is not None and upstream.uses > 1:
+            if stale:
                 self.doubtful = target.slot
             # The snapshot may have changed since the first attempt.
             current = self.services.world().pools.get(pool.name)
@@ -435,81 +420,11 @@ class Exchange(Relay):
                 ledger.add(target.slot, BYTES_OUT, self.bytes_out)
         log = services.log
         if log is not None:
-            log.write(self._record(services))
+            self.log(log)
         self.held = []
         # Its traceback holds frames, which hold this exchange.
         self.failure = None
         self.downstream.exchange_over()
-
-    def _record(self, services: Services) -> Record:
-        """The line of the access log."""
-        head = self.head
-        target = self.target
-        pool = self.pool
-        failure = self.failure
-        own = self.own
-        now: i64 = services.clock()
-        body: str | None = None
-        encoded: str | None = None
-        truncated = False
-        if self.body is not None:
-            raw = b"".join(self.body)
-            truncated = self.held_bytes > len(raw)
-            body, encoded = body_fields(without_framing(raw) if head.chunked else raw, truncated)
-        record = Record(
-            services.stamp(self.began),
-            text(self.request_id),
-            self.downstream.client,
-            text(head.method),
-            None if head.host is None else text(head.host),
-            text(head.target),
-            self.downstream.protocol(),
-            int(self.status),
-            None if target is None or own else target.name,
-            None if pool is None else pool.name,
-            int(self.attempts),
-            milliseconds(now - self.began),
-            milliseconds(self.answered - self.picked) if self.answered else None,
-            int(self.bytes_in),
-            int(self.bytes_out),
-            body,
-            "off",
-            None if failure is None else f"{failure.kind} ({failure.side})",
-            None if pool is None or target is None else pool.reason(self.load),
-        )
-        if truncated or encoded is not None or services.log_headers:
-            return detailed(record, encoded, truncated, logged_headers(head, services.log_headers))
-        return record
-
-
-def text(raw: bytes) -> str:
-    """Bytes of a head as text; those above 0x7F, which may be in any encoding, one to one."""
-    return raw.decode("latin-1")
-
-
-def without_framing(body: bytes) -> bytes:
-    """What the beginning of a chunked body says; it was validated when it came, extensions left out."""
-    return ChunkedReader(MAX_HELD, MAX_HELD, decode=True).feed(body)
-
-
-def milliseconds(elapsed_ns: i64) -> float:
-    """Nanoseconds as milliseconds with three decimals."""
-    return float(int(elapsed_ns // 1000)) / 1000.0
-
-
-def logged_headers(head: RequestHead, wanted: tuple[tuple[bytes, bool], ...]) -> dict[str, str] | None:
-    """The request's fields that the log is to carry.
-
-    Args:
-        head: the request.
-        wanted: names in lower case, and whether the value is to be hidden.
-    """
-    found: dict[str, str] = {}
-    for name, hidden in wanted:
-        value = head.find(name)
-        if value is not None:
-            found[text(name)] = "[redacted]" if hidden else text(value)
-    return found or None
 
 
 # A connection that was lost after something was sent: the question `_is_usable` asks of the retry rule.

@@ -6,6 +6,7 @@ Refuses to know: protocols (downstream_*, upstream_*), the order of the phases (
 Native base classes and not protocols: calls through them stay native when compiled.
 """
 
+import resource
 from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Any, Final
@@ -13,7 +14,7 @@ from typing import Any, Final
 from mypy_extensions import i64
 
 from equipoise.errors import ProxyError
-from equipoise.proxy.access_log import AccessLog, refusal
+from equipoise.proxy.access_log import BATCH, AccessLog, JsonLog, Record, encode_line, refusal
 from equipoise.state.connections import Deadlines, IdleConnections, Reusable, Stack, Timed
 from equipoise.state.ledger import WORKER_OWN_ANSWERS, Ledger
 from equipoise.state.snapshot import Snapshot, Target
@@ -99,7 +100,8 @@ class Downstream(Timed):
         self.client: str = ""
         # Chunked bodies reach this client without their framing.
         self.decodes = False
-        # What the balancer adds to every request of this connection but its id: X-Forwarded-*, Via.
+        # What a line of the access log says between the request's id and its method.
+        self.log_piece: bytes = b""
         self.transport: Any = None
 
     def protocol(self) -> str:
@@ -196,6 +198,47 @@ class Connector:
         raise AssertionError
 
 
+class LogPort:
+    """The access log as the data path uses it; swapped whole when the configuration changes."""
+
+    def __init__(self, log: AccessLog, body_limit: int, headers: tuple[tuple[bytes, bool], ...]) -> None:
+        """Belongs to one log.
+
+        Args:
+            log: where lines go.
+            body_limit: bytes of a request's body that a line carries.
+            headers: request headers that a line carries: names in lower case, and whether the value is hidden.
+        """
+        self.sink = log
+        self.body_limit: i64 = body_limit
+        self.headers = headers
+        # Whether the log takes finished lines of JSON.
+        self.joins = isinstance(log, JsonLog)
+        self.lines: list[bytes] = []
+
+    def add(self, line: bytes) -> None:
+        """Takes a finished line."""
+        self.lines.append(line)
+        if len(self.lines) >= BATCH:
+            self.flush()
+
+    def write(self, record: Record) -> None:
+        """Takes a record."""
+        if self.joins:
+            self.add(encode_line(record))
+        else:
+            self.sink.write(record)
+
+    def flush(self) -> None:
+        """Hands the lines over; called at each tick."""
+        lines = self.lines
+        if lines:
+            self.lines = []
+            sink = self.sink
+            assert isinstance(sink, JsonLog)
+            sink.put(lines)
+
+
 class Services:
     """What an exchange needs of its worker. `snapshot` and `log` are swapped whole; nothing else changes."""
 
@@ -217,9 +260,7 @@ class Services:
         # Set by the data path before the first connection.
         self.connector: Connector = Connector()
         self.snapshot: Snapshot | None = None
-        self.log: AccessLog | None = None
-        self.log_body: i64 = 0
-        self.log_headers: tuple[tuple[bytes, bool], ...] = ()
+        self.log: LogPort | None = None
         self.id_prefix: bytes = b""
         self.draining = False
         self.soon: Callable[[Callable[[], None]], object] = call_now
@@ -229,7 +270,10 @@ class Services:
         self._wall_offset: i64 = 0
         self._second: i64 = -1
         self._prefix = ""
+        self._open: bytes = b""
+        self.stamp_ms: i64 = 0
         self.connections: i64 = 0
+        self.most_connections: i64 = most_connections()
         self.requests: i64 = 0
         # The clock as of the last tick: good enough for deadlines, and free.
         self.now: i64 = 0
@@ -264,7 +308,18 @@ class Services:
         if second != self._second:
             self._second = second
             self._prefix = format_second(int(second))
-        return f"{self._prefix}{int(ms - second * 1000):03d}Z"
+            self._open = b'{"time":"' + self._prefix.encode()
+        self.stamp_ms = ms - second * 1000
+        return f"{self._prefix}{int(self.stamp_ms):03d}Z"
+
+    def stamp_open(self, monotonic_ns: i64) -> bytes:
+        """The beginning of a JSON line with its time up to the decimal point; `stamp_ms` has the milliseconds behind it."""
+        ms = (monotonic_ns + self._wall_offset) // 1_000_000
+        second = ms // 1000
+        if second != self._second:
+            self.stamp(monotonic_ns)
+        self.stamp_ms = ms - second * 1000
+        return self._open
 
     def new_request_id(self) -> bytes:
         """Unique over workers and restarts: a random prefix made at the worker's start, and a number in hexadecimal."""
@@ -279,6 +334,16 @@ class Services:
 def format_second(second: int) -> str:
     """Seconds since 1970 as RFC 3339 up to the decimal point."""
     return datetime.fromtimestamp(second, UTC).strftime("%Y-%m-%dT%H:%M:%S.")
+
+
+def most_connections() -> int:
+    """Clients that this process takes at once, so that descriptors are left to reach targets, write logs and accept.
+
+    Returns:
+        Seven eighths of the limit on open files, since idle clients need no second descriptor; half where it is small.
+    """
+    limit, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    return limit - limit // 8 if limit >= 1_024 else max(1, (limit - 24) // 2)
 
 
 def call_now(callback: Callable[[], None]) -> None:

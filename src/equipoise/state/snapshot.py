@@ -9,6 +9,7 @@ one finishes under it.
 
 from collections.abc import Callable
 
+import msgspec
 from mypy_extensions import i64
 
 from equipoise.model import LimitsSpec, PoolSpec, TargetSpec, TargetState, World
@@ -26,12 +27,14 @@ AlgorithmMaker = Callable[[str, Loads], Algorithm]
 class Target:
     """A target as an exchange needs it."""
 
-    def __init__(self, spec: TargetSpec) -> None:
+    def __init__(self, pool: str, spec: TargetSpec) -> None:
         self.name = spec.name
         self.slot: i64 = spec.slot
         self.host = spec.host
         self.port = spec.port
         self.addresses = spec.addresses
+        # What a line of the access log says between the status and the number of attempts.
+        self.log_piece = b',"target":%b,"pool":%b,"attempts":' % (json_text(spec.name), json_text(pool))
 
 
 class Pool:
@@ -47,15 +50,22 @@ class Pool:
         self.attempts = spec.retry.attempts
         self.retry_buffer: i64 = spec.retry.buffer
         self.failure_statuses = frozenset(spec.failure_statuses)
-        self.targets = [Target(target) for target in choosable(spec)]
+        self.targets = [Target(spec.name, target) for target in choosable(spec)]
         # Why a target was picked, for the access log, by the number in flight there: made once, not for each request.
         self.reasons = [f"{spec.algorithm}: {count} in flight, {len(self.targets)} targets" for count in range(256)]
+        self.reasons_json = [json_text(reason)[1:-1] for reason in self.reasons]
 
     def reason(self, in_flight: i64) -> str:
         """Why a target with so many in flight was picked."""
         if in_flight < 256:
             return self.reasons[in_flight]
         return f"{self.algorithm_name}: {in_flight} in flight, {len(self.targets)} targets"
+
+    def reason_json(self, in_flight: i64) -> bytes:
+        """The same as JSON, without the quotes."""
+        if in_flight < 256:
+            return self.reasons_json[in_flight]
+        return json_text(self.reason(in_flight))[1:-1]
 
 
 class Limits:
@@ -130,3 +140,8 @@ def choosable(spec: PoolSpec) -> list[TargetSpec]:
     if not up and spec.panic:
         return [target for target in spec.targets if target.state is TargetState.DOWN and target.addresses]
     return up
+
+
+def json_text(text: str) -> bytes:
+    """A string as JSON, with its quotes."""
+    return msgspec.json.encode(text)

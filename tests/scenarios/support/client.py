@@ -14,6 +14,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, field
 from types import TracebackType
+from typing import ClassVar
 
 from tests.scenarios.support.messages import Buffer, ClosedEarlyError, Message, Reading, read_answer, read_head
 from tests.scenarios.support.polling import PATIENCE, eventually
@@ -39,10 +40,13 @@ def chunked(*chunks: bytes, trailers: bytes = b"") -> bytes:
 
 
 class Client:
-    """One connection to the balancer."""
+    """One connection to the balancer. What a test leaves open is closed after it, whatever became of the test."""
+
+    all_open: ClassVar[set["Client"]] = set()
 
     def __init__(self, port: int, receive_buffer: int = 0) -> None:
         self.sock = socket.socket()
+        self.all_open.add(self)
         self.sock.settimeout(PATIENCE)
         if receive_buffer:
             self.sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_buffer)
@@ -120,12 +124,13 @@ class Client:
 
     def close(self) -> None:
         """Leaves in the ordinary way."""
+        self.all_open.discard(self)
         self.sock.close()
 
     def reset(self) -> None:
         """Leaves with a reset."""
         self.sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
-        self.sock.close()
+        self.close()
 
     def _read(self, reading: Reading) -> Message:
         while True:

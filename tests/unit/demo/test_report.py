@@ -24,7 +24,7 @@ def write_run(directory: Path, *, failures: tuple[Failure, ...] = (), uneven: in
     settings = DemoSettings(directory, duration=30.0, kill_at=10.0, restart_at=20.0)
     for name in settings.names:
         samples, log = [], []
-        for tick in range(MOMENTS.started, MOMENTS.ended, 50):
+        for tick in range(MOMENTS.started - 5000, MOMENTS.ended + 6000, 50):
             away = MOMENTS.killed <= tick < MOMENTS.returned
             if name == settings.killed and away:
                 continue

@@ -15,6 +15,7 @@ from equipoise.proxy.access_log import (
     BATCH,
     AccessLog,
     FileLog,
+    JsonLog,
     NullLog,
     Record,
     body_fields,
@@ -158,7 +159,7 @@ def test_an_unknown_sink_is_an_error_that_names_it(sink: str) -> None:
 def test_a_reopened_log_goes_on_in_a_new_file(tmp_path: Path) -> None:
     path = tmp_path / "log"
     log = make_log(AccessLogSpec(path=str(path)), no_trouble)
-    assert isinstance(log, FileLog)
+    assert isinstance(log, JsonLog)
     log.write(record(path="/old"))
     log.tick()
     wait_until_written(log, 1)
@@ -226,7 +227,7 @@ def factory(spec: AccessLogSpec) -> Kept:
 
 
 def wrong_factory(spec: AccessLogSpec) -> str:
-    return "not a log"
+    return f"not a log, for {spec}"
 
 
 def test_a_users_sink_gets_the_settings_and_every_call() -> None:

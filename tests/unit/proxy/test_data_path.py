@@ -9,6 +9,7 @@ from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 import uvloop
 
@@ -185,8 +186,10 @@ def test_the_settings_of_the_log_reach_the_exchanges(make_dialogue: MakeDialogue
     dialogue = make_dialogue()
     spec = AccessLogSpec(path=str(tmp_path / "log"), body_limit=7, headers=("Accept", "COOKIE"))
     dialogue.path.apply(world(web(), access_log=spec))
-    assert dialogue.services.log_body == 7
-    assert dialogue.services.log_headers == ((b"accept", False), (b"cookie", True))
+    port = dialogue.services.log
+    assert port is not None
+    assert port.body_limit == 7
+    assert port.headers == ((b"accept", False), (b"cookie", True))
     dialogue.path.close()
 
 
@@ -284,10 +287,21 @@ def test_a_worker_tells_what_it_carries(dialogue: Dialogue) -> None:
 # Drain and abort
 
 
-def test_a_drain_closes_idle_clients_at_once(dialogue: Dialogue) -> None:
+def test_a_drain_closes_idle_clients_after_a_grace(dialogue: Dialogue) -> None:
     client = dialogue.client()
     dialogue.path.begin_drain()
-    dialogue.loop.settle()
+    dialogue.pass_time(0.9)
+    assert (repr(client), dialogue.path.connections) == ("open", 1)
+    dialogue.pass_time(0.2)
+    assert (repr(client), dialogue.path.connections) == ("closed", 0)
+
+
+def test_a_request_in_the_grace_of_a_drain_is_served_and_told_to_go(dialogue: Dialogue) -> None:
+    client = dialogue.client()
+    dialogue.path.begin_drain()
+    client.says(GET)
+    dialogue.accept().says(OK)
+    assert b"\r\nConnection: close\r\n" in client.hears()
     assert (repr(client), dialogue.path.connections) == ("closed", 0)
 
 
@@ -403,8 +417,8 @@ async def through_sockets(answer: bytes | None) -> tuple[bytes, Any]:
     with socket.create_server(("127.0.0.1", 0)) as unused:
         port = unused.getsockname()[1]
     server = None if answer is None else await asyncio.start_server(serve, "127.0.0.1", port)
-    here = target("a", 1, addresses=("127.0.0.1",))
-    path.apply(world(pool(type(here)(**{f: getattr(here, f) for f in here.__struct_fields__} | {"port": port}))))
+    here = msgspec.structs.replace(target("a", 1, addresses=("127.0.0.1",)), port=port)
+    path.apply(world(pool(here)))
     listener = await loop.create_server(path.downstream, "127.0.0.1", 0)
     reader, writer = await asyncio.open_connection(*listener.sockets[0].getsockname())
     writer.write(b"GET / HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")

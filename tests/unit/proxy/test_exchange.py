@@ -4,6 +4,7 @@ from collections.abc import Callable
 
 import pytest
 
+from equipoise.proxy.sides import LogPort
 from equipoise.model import RetrySpec, RouteSpec, TargetState
 from equipoise.policy.retry import RESERVE
 from tests.support.dialogue import GET, OK, Dialogue, down, limits, ok_down, only, status_of, up, web
@@ -94,13 +95,16 @@ def test_a_logged_body_that_goes_on_after_its_limit_is_marked(dialogue: Dialogue
 
 def test_a_logged_body_is_without_the_chunks_framing(dialogue: Dialogue) -> None:
     client = dialogue.client()
-    client.says(b"POST / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nhel\r\n", b"2\r\nlo\r\n0\r\n\r\n")
+    client.says(
+        b"POST / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nhel\r\n", b"2\r\nlo\r\n0\r\n\r\n"
+    )
     dialogue.accept().says(OK)
     assert dialogue.record.body == "hello"
 
 
 def test_a_field_that_is_to_be_logged_is_and_a_secret_one_is_hidden(dialogue: Dialogue) -> None:
-    dialogue.services.log_headers = ((b"accept", False), (b"authorization", True), (b"missing", False))
+    fields = ((b"accept", False), (b"authorization", True), (b"missing", False))
+    dialogue.services.log = LogPort(dialogue.log, 16, fields)
     client = dialogue.client()
     client.says(b"GET / HTTP/1.1\r\nHost: x\r\nAccept: a/b\r\nAuthorization: Basic xyz\r\n\r\n")
     dialogue.accept().says(OK)

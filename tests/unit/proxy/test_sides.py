@@ -3,15 +3,16 @@
 import pytest
 
 from equipoise.errors import client_failed
-from equipoise.proxy.sides import Connector, Downstream, Relay, Services, Upstream, call_now, format_second
+from equipoise.proxy.sides import Connector, Downstream, LogPort, Relay, Services, Upstream, call_now, format_second
 from equipoise.state.connections import Stack
+from equipoise.state.snapshot import Target
 from tests.support.dialogue import KeptLog
-from tests.support.ledgers import ledgers
+from tests.support.ledgers import ledgers, no_report, target
 
 
 @pytest.fixture
 def services() -> Services:
-    return Services(ledgers(1)[1][0], lambda: 1_000, lambda pool, target, outcome: None)
+    return Services(ledgers(1)[1][0], lambda: 1_000, no_report)
 
 
 def test_request_ids_are_unique_and_tell_their_worker(services: Services) -> None:
@@ -58,7 +59,7 @@ def test_seconds_are_formatted_in_utc() -> None:
 
 def test_a_refusal_is_counted_and_logged(services: Services) -> None:
     log = KeptLog()
-    services.log = log
+    services.log = LogPort(log, 0, ())
     downstream = Downstream()
     downstream.client = "192.0.2.7"
     services.refused(downstream, client_failed("head_timeout", 408, "Too slow."))
@@ -87,4 +88,4 @@ def test_a_side_that_does_not_say_what_it_does_fails_loudly() -> None:
     with pytest.raises(AssertionError):
         Upstream(Stack()).cancel()
     with pytest.raises(AssertionError):
-        Connector().connect(None, Relay())  # type: ignore[arg-type]  # never looked at
+        Connector().connect(Target("web", target("a", 1)), Relay())

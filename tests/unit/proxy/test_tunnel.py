@@ -25,12 +25,12 @@ def test_a_101_joins_both_connections(dialogue: Dialogue) -> None:
     client = dialogue.client()
     client.says(ASK)
     a = dialogue.accept()
-    expected = up(REQUEST.removesuffix(b"\r\n")).removesuffix(b"\r\n") + b"Connection: Upgrade\r\nUpgrade: websocket\r\n\r\n"
+    expected = (
+        up(REQUEST.removesuffix(b"\r\n")).removesuffix(b"\r\n") + b"Connection: Upgrade\r\nUpgrade: websocket\r\n\r\n"
+    )
     assert a.hears() == expected
     a.says(SWITCH)
-    assert client.hears() == (
-        b"HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n"
-    )
+    assert client.hears() == (b"HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n")
     client.says(b"ping")
     assert a.hears() == b"ping"
     a.says(b"pong")

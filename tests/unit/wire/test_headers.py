@@ -158,9 +158,10 @@ def test_interest_knows_its_names_in_any_case_and_says_nothing_of_others() -> No
 
 
 # Mostly bytes that pass, so that whole words of them come up.
-TEXT = st.lists(st.one_of(st.sampled_from(b"abcXYZ-"), st.sampled_from(b"\t -_09@[`{\r\n\x7f\x80"), st.integers(0, 255)), max_size=40).map(
-    bytes
-)
+TEXT = st.lists(
+    st.one_of(st.sampled_from(b"abcXYZ-"), st.sampled_from(b"\t -_09@[`{\r\n\x7f\x80"), st.integers(0, 255)),
+    max_size=40,
+).map(bytes)
 
 
 def stop_by_table(table: bytes, data: bytes, at: int) -> int:

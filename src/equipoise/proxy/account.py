@@ -1,0 +1,198 @@
+"""What happened in an exchange so far, and its line in the access log.
+
+Owns: the facts of an exchange that outlive its attempts, and their two forms: a `Record` for any sink, and, for plain requests
+into the JSON sink, the line itself.
+Refuses to know: the order of the phases (exchange), where lines go (access_log).
+
+The second form exists for its price: joined from pieces that are mostly there already it costs a fifth of building a record
+and encoding it (benchmarks/micro.py). A test holds the two forms equal.
+"""
+
+from typing import Final
+
+from mypy_extensions import i64
+
+from equipoise.errors import ProxyError
+from equipoise.proxy.access_log import Record, body_fields, detailed
+from equipoise.proxy.sides import Downstream, LogPort, Relay, Services
+from equipoise.state.snapshot import Pool, Target
+from equipoise.wire.chunked import ChunkedReader
+from equipoise.wire.http1 import RequestHead
+
+# Bounds for the trailers of a body that is in the log; they were validated with the real ones.
+MAX_TRAILER: Final = 64 * 1024
+# Numbers as JSON writes them, and the three decimals behind a point.
+NUMBERS: Final = [b"%d" % number for number in range(1_024)]
+DECIMALS: Final = [b"%03d" % number for number in range(1_000)]
+
+
+class Account(Relay):
+    """The facts; `Exchange` fills them in."""
+
+    def __init__(self, services: Services, downstream: Downstream, head: RequestHead) -> None:
+        # The request.
+        self.services = services
+        self.downstream = downstream
+        self.head = head
+        self.began: i64 = services.clock()
+        self.request_id: bytes = b""
+        self.bytes_in: i64 = 0
+        self.held_bytes: i64 = 0
+        self.body: list[bytes] | None = None
+        self.body_kept: i64 = 0
+        # The last attempt: its target, when it was picked, and what was in flight there then.
+        self.pool: Pool | None = None
+        self.attempts: i64 = 0
+        self.target: Target | None = None
+        self.picked: i64 = 0
+        self.load: i64 = 0
+        # The answer: when its first byte came, and whether it is the balancer's own.
+        self.status: i64 = 0
+        self.answered: i64 = 0
+        self.bytes_out: i64 = 0
+        self.failure: ProxyError | None = None
+        self.own = False
+
+    def log(self, log: LogPort) -> None:
+        """Hands the line to the access log."""
+        now: i64 = self.services.clock()
+        target = self.target
+        pool = self.pool
+        if (
+            log.joins
+            and target is not None
+            and pool is not None
+            and self.failure is None
+            and self.body is None
+            and self.answered
+            and self.head.request_id is None
+            and self.head.minor == 1
+            and not log.headers
+            and b'"' not in self.head.target
+            and b"\\" not in self.head.target
+        ):
+            log.add(self._line(pool, target, now))
+        else:
+            log.write(self._record(log, now))
+
+    def _line(self, pool: Pool, target: Target, now: i64) -> bytes:
+        """The line itself, for a request that went well, without a body, with nothing in it that JSON would escape."""
+        head = self.head
+        services = self.services
+        duration = (now - self.began) // 1_000
+        waited = (self.answered - self.picked) // 1_000
+        return b"".join(
+            [
+                services.stamp_open(self.began),
+                DECIMALS[services.stamp_ms],
+                b'Z","request_id":"',
+                self.request_id,
+                self.downstream.log_piece,
+                head.method,
+                b'","host":"',
+                head.host or b"",
+                b'","path":"',
+                head.target,
+                b'","protocol":"HTTP/1.1","status":',
+                NUMBERS[self.status],
+                target.log_piece,
+                number(self.attempts),
+                b',"duration_ms":',
+                number(duration // 1_000),
+                b".",
+                DECIMALS[duration % 1_000],
+                b',"upstream_ms":',
+                number(waited // 1_000),
+                b".",
+                DECIMALS[waited % 1_000],
+                b',"bytes_in":',
+                number(self.bytes_in),
+                b',"bytes_out":',
+                number(self.bytes_out),
+                b',"body":null,"cache":"off","error":null,"why":"',
+                pool.reason_json(self.load),
+                b'"}\n',
+            ]
+        )
+
+    def _record(self, log: LogPort, now: i64) -> Record:
+        """The line as a record, for every sink and every request."""
+        services = self.services
+        head = self.head
+        target = self.target
+        pool = self.pool
+        failure = self.failure
+        own = self.own
+        body: str | None = None
+        encoded: str | None = None
+        truncated = False
+        if self.body is not None:
+            raw = b"".join(self.body)
+            truncated = self.held_bytes > len(raw)
+            body, encoded = body_fields(without_framing(raw) if head.chunked else raw, truncated)
+        why: str | None = None
+        if pool is not None and target is not None:
+            why = pool.reason(self.load)
+            if own:
+                why = f"{why}; {target.name} was tried last"
+        record = Record(
+            services.stamp(self.began),
+            text(self.request_id),
+            self.downstream.client,
+            text(head.method),
+            None if head.host is None else text(head.host),
+            text(head.target),
+            self.downstream.protocol(),
+            int(self.status),
+            None if target is None or own else target.name,
+            None if pool is None else pool.name,
+            int(self.attempts),
+            milliseconds(now - self.began),
+            milliseconds(self.answered - self.picked) if self.answered else None,
+            int(self.bytes_in),
+            int(self.bytes_out),
+            body,
+            "off",
+            None if failure is None else f"{failure.kind} ({failure.side})",
+            why,
+        )
+        if truncated or encoded is not None or log.headers:
+            return detailed(record, encoded, truncated, logged_headers(head, log.headers))
+        return record
+
+
+def number(value: i64) -> bytes:
+    """A whole number from 0 as JSON."""
+    if value < 1_024:
+        return NUMBERS[value]
+    return b"%d" % int(value)
+
+
+def text(raw: bytes) -> str:
+    """Bytes of a head as text; those above 0x7F, which may be in any encoding, one to one."""
+    return raw.decode("latin-1")
+
+
+def without_framing(body: bytes) -> bytes:
+    """What the beginning of a chunked body says; it was validated when it came, extensions left out."""
+    return ChunkedReader(MAX_TRAILER, MAX_TRAILER, decode=True).feed(body)
+
+
+def milliseconds(elapsed_ns: i64) -> float:
+    """Nanoseconds as milliseconds with three decimals."""
+    return float(int(elapsed_ns // 1000)) / 1000.0
+
+
+def logged_headers(head: RequestHead, wanted: tuple[tuple[bytes, bool], ...]) -> dict[str, str] | None:
+    """The request's fields that the log is to carry.
+
+    Args:
+        head: the request.
+        wanted: names in lower case, and whether the value is to be hidden.
+    """
+    found: dict[str, str] = {}
+    for name, hidden in wanted:
+        value = head.find(name)
+        if value is not None:
+            found[text(name)] = "[redacted]" if hidden else text(value)
+    return found or None
