@@ -57,6 +57,8 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
                 item.add_marker(pytest.mark.skip(reason=f"not installed: {', '.join(missing)}"))
         if MODE == "interpreted" and item.get_closest_marker("compiled"):
             item.add_marker(pytest.mark.skip(reason="about compiled modules; this run is interpreted"))
+        if MODE == "interpreted" and item.get_closest_marker("slow"):
+            item.add_marker(pytest.mark.skip(reason="a load for the compiled mode; this run is interpreted"))
 
 
 def search_path() -> str:

@@ -1,4 +1,4 @@
-"""What can go wrong with an exchange: what happened, whose fault it is, whether another try is safe, which status says so.
+"""What can go wrong with an exchange: what it was, whose fault, whether another try is safe, which status says so.
 
 Owns: the vocabulary of failures.
 Refuses to know: how a failure is answered, logged or retried.

@@ -35,8 +35,8 @@ class Outcome(StrEnum):
 class TargetSpec(msgspec.Struct, frozen=True):
     """One service instance, as a worker needs to know it.
 
-    `slot` is its column in the ledger; it is the target's identity for counters and outlives changes of everything else.
-    `addresses` are IP addresses that the supervisor resolved from `host`; empty while the name does not resolve.
+    `slot` is its column in the ledger; it is the target's identity for counters and outlives changes of everything
+    else. `addresses` are IP addresses that the supervisor resolved from `host`; empty while the name does not resolve.
     """
 
     name: str
@@ -82,7 +82,10 @@ class RouteSpec(msgspec.Struct, frozen=True):
 
 
 class LimitsSpec(msgspec.Struct, frozen=True):
-    """What one client may cost. Sizes in bytes, times in seconds; 0 means no limit for `request_body` and `connections`."""
+    """What one client may cost.
+
+    Sizes in bytes, times in seconds; 0 means no limit for `request_body` and `connections`.
+    """
 
     request_head: int = 32 * 1024
     request_target: int = 8 * 1024

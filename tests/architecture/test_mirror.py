@@ -12,11 +12,12 @@ UNIT = ROOT / "tests" / "unit"
 # Module -> why no unit test of its own, and what tests it instead.
 WITHOUT_UNIT_TEST: dict[str, str] = {
     "__main__.py": "one line; the scenarios start everything through it",
-    "model.py": "values without behaviour; every test of config and policy is made of them",
 }
 
 # Unit test -> what it tests, when that is no module of src.
 WITHOUT_MODULE: dict[str, str] = {
+    "benchmarks/test_main.py": "benchmarks/__main__.py, which pytest cannot collect under its own name",
+    "docs/test_docs.py": "the links, configurations and commands that the documentation shows",
     "test_build.py": "setup.py, compiled_modules.py and the installation they make",
 }
 

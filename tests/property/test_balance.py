@@ -10,7 +10,7 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from equipoise.policy.balance import ALGORITHMS, TRY_EVERY, Algorithm, smooth_order
-from equipoise.state.ledger import EXACT_TARGETS, Ledger, Lease, PoolLoads
+from equipoise.state.ledger import EXACT_TARGETS, Lease, Ledger, PoolLoads
 from tests.support.ledgers import algorithm, ledgers, pool_loads, request
 
 REQUEST = request()

@@ -4,9 +4,9 @@ import mmap
 from collections import Counter
 
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
-from equipoise.state.ledger import Ledger, Lease, PoolLoads
+from equipoise.state.ledger import Lease, Ledger, PoolLoads
 
 SLOTS = 12
 POOL = 0
@@ -15,7 +15,7 @@ FRESH = range(5, SLOTS)
 
 
 class Worker:
-    """One row: its ledger, its view of the pool, the leases it holds and what it has counted since each slot was given."""
+    """One row: its ledger, its view of the pool, and the leases it holds."""
 
     def __init__(self, block: mmap.mmap, rows: int, row: int, slots: list[int]) -> None:
         self.ledger = Ledger(block, rows, SLOTS, row)
@@ -52,7 +52,9 @@ class Ledgers(RuleBasedStateMachine):
         worker.leases.append((worker.slots[index], lease))
         self.picks[number % self.rows] += 1
 
-    @rule(number=st.integers(0, 3), which=st.integers(0, 20), times=st.integers(1, 3), status=st.sampled_from([200, 503]))
+    @rule(
+        number=st.integers(0, 3), which=st.integers(0, 20), times=st.integers(1, 3), status=st.sampled_from([200, 503])
+    )
     def release(self, number: int, which: int, times: int, status: int) -> None:
         worker = self.worker(number)
         if worker.leases:
@@ -75,7 +77,6 @@ class Ledgers(RuleBasedStateMachine):
         """A new snapshot with the same targets, while leases of the old one are held."""
         self.worker(number).see(self.slots)
 
-    @precondition(lambda self: self.rows > 0)
     @rule(index=st.integers(0, 3), fresh=st.sampled_from(list(FRESH)))
     def replace_target(self, index: int, fresh: int) -> None:
         """A target goes for good once nothing is in flight there, and its place goes to a new one in another slot."""

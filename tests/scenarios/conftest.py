@@ -20,9 +20,7 @@ from tests.scenarios.support.stage import Stage, Target
 class Balance(Protocol):
     """Starts a balancer in front of targets."""
 
-    def __call__(
-        self, targets: Sequence[Target], setting: Setting = ..., wrapper: Sequence[str] = ...
-    ) -> Balancer: ...
+    def __call__(self, targets: Sequence[Target], setting: Setting = ..., wrapper: Sequence[str] = ...) -> Balancer: ...
 
 
 @pytest.fixture(autouse=True)
@@ -47,9 +45,7 @@ def balance(stage: Stage, tmp_path: Path) -> Iterator[Balance]:
     with ExitStack() as balancers:
         count = 0
 
-        def start(
-            targets: Sequence[Target], setting: Setting = Setting(), wrapper: Sequence[str] = ()
-        ) -> Balancer:
+        def start(targets: Sequence[Target], setting: Setting = Setting(), wrapper: Sequence[str] = ()) -> Balancer:
             nonlocal count
             count += 1
             folder = tmp_path / f"balancer-{count}"

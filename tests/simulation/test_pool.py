@@ -20,7 +20,7 @@ from equipoise.model import Outcome, PoolSpec, RetrySpec, TargetState, World
 from equipoise.policy.balance import ALGORITHMS, Algorithm, Loads
 from equipoise.policy.health import Health, HealthRules, elapse, observe
 from equipoise.policy.retry import RESERVE, RESERVE_PER_SECOND, Budget, may_retry
-from equipoise.state.ledger import Ledger, Lease
+from equipoise.state.ledger import Lease, Ledger
 from equipoise.state.snapshot import Snapshot, build, choosable
 from tests.support.ledgers import SLOTS, memory, pool, request, target, world
 
@@ -269,7 +269,9 @@ class Simulation:
 
     def fault(self) -> None:
         instance = self.rng.choice(self.instances)
-        what = self.rng.choice(["dies", "hangs", "slows down", "returns", "returns", "a worker dies", "another algorithm"])
+        what = self.rng.choice(
+            ["dies", "hangs", "slows down", "returns", "returns", "a worker dies", "another algorithm"]
+        )
         self.outcomes[what] += 1
         if what == "dies":
             instance.alive = False
@@ -312,7 +314,9 @@ class Simulation:
         self.outcomes["flips"] += 1
         state = TargetState.UP if self.health[slot].up else TargetState.DOWN
         spec = self.belief.pools[0]
-        self.change(replace(spec, targets=tuple(replace(t, state=state) if t.slot == slot else t for t in spec.targets)))
+        self.change(
+            replace(spec, targets=tuple(replace(t, state=state) if t.slot == slot else t for t in spec.targets))
+        )
 
     def change(self, spec: PoolSpec) -> None:
         """Every worker hears of it in order, each at its own time."""

@@ -1,7 +1,8 @@
 """Algorithms: which target takes the next request.
 
 Owns: the choice among the targets that are up.
-Refuses to know: health, connections, where the numbers in `Loads` come from, the clock and the random generator (arguments).
+Refuses to know: health, connections, where the numbers in `Loads` come from, the clock and the random generator
+(arguments).
 
 An algorithm is built anew whenever the targets of its pool change; what must outlive that is in the ledger. Users write
 their own by subclassing `Algorithm` in plain Python: `algorithm = "python:module:Class"`.
@@ -17,7 +18,8 @@ from equipoise.wire.http1 import RequestHead
 
 # Larger than any score; the score of a target that may not be chosen.
 NEVER: Final = 1 << 62
-# response_time: a target nobody chose for this long is tried, so that one that healed is noticed (Traefik #12306 starved it).
+# response_time: a target nobody chose for this long is tried, so that one that healed is noticed (Traefik #12306
+# starved it).
 TRY_AFTER_NS: Final = 1_000_000_000
 # ... but at most one pick in this many is such a try, so that slow targets do not dominate a quiet pool.
 TRY_EVERY: Final = 20
@@ -180,8 +182,7 @@ class LeastInFlight(Algorithm):
     """
 
     promise: ClassVar[str] = (
-        "the fewest requests in flight, exact over all workers, in proportion to weight; "
-        "equals take turns"
+        "the fewest requests in flight, exact over all workers, in proportion to weight; equals take turns"
     )
 
     def __init__(self, loads: Loads, draw: Callable[[], float]) -> None:
@@ -246,13 +247,13 @@ class LeastInFlight(Algorithm):
 class ResponseTime(Algorithm):
     """The target where a request is expected to be answered first: mean response time x (in flight + 1) / weight.
 
-    The mean is the true one of the last 5 minutes over all workers. A target without samples counts as average, so that it
-    is tried; one that nobody chose for a second is tried too, so that one that was slow and healed gets its share back.
+    The mean is the true one of the last 5 minutes over all workers. A target without samples counts as average, so
+    that it is tried; one that nobody chose for a second is tried too, so that one that was slow and healed gets its
+    share back.
     """
 
     promise: ClassVar[str] = (
-        "the lowest mean response time of the last 5 minutes x (in flight + 1) / weight; "
-        "never starves a target"
+        "the lowest mean response time of the last 5 minutes x (in flight + 1) / weight; never starves a target"
     )
 
     def __init__(self, loads: Loads, draw: Callable[[], float]) -> None:
@@ -308,7 +309,8 @@ class ResponseTime(Algorithm):
 class Turns:
     """Turns among equals in proportion to their weights (stride scheduling, Waldspurger 1995).
 
-    A target that was not among the equals for long does not save up turns: its pass never lags behind the last one taken.
+    A target that was not among the equals for long does not save up turns: its pass never lags behind the last one
+    taken.
     """
 
     def __init__(self, loads: Loads) -> None:
@@ -322,10 +324,8 @@ class Turns:
         a = self.passes[one]
         b = self.passes[other]
         now = self.now
-        if a < now:
-            a = now
-        if b < now:
-            b = now
+        a = max(a, now)
+        b = max(b, now)
         if a != b:
             return a < b
         # Equal passes: the next index behind the last one taken, round the ring.
@@ -335,8 +335,7 @@ class Turns:
     def took(self, index: i64) -> None:
         """Notes a turn."""
         start = self.passes[index]
-        if start < self.now:
-            start = self.now
+        start = max(start, self.now)
         self.passes[index] = start + STRIDE // self.weight[index]
         self.now = start
         self.last = index

@@ -3,9 +3,9 @@
 Owns: the rule, and the budget that keeps retries from multiplying the load of a pool that is failing.
 Refuses to know: which target is next, what the failure looked like on the wire.
 
-The rule. Nothing reached the target: always, until every target was tried. Something was sent and no byte of an answer came
-back: only for methods that RFC 9110 9.2 calls safe or idempotent, within `attempts` and the budget, while the body can be sent
-again. A byte of the answer went to the client: never.
+The rule. Nothing reached the target: always, until every target was tried. Something was sent and no byte of an answer
+came back: only for methods that RFC 9110 9.2 calls safe or idempotent, within `attempts` and the budget, while the
+body can be sent again. A byte of the answer went to the client: never.
 """
 
 from typing import Final
@@ -16,8 +16,9 @@ from equipoise.errors import RETRY_ALWAYS, RETRY_IF_SAFE, ProxyError
 
 # RFC 9110 9.2.2; QUERY is safe by RFC 10008.
 IDEMPOTENT: Final = frozenset({b"GET", b"HEAD", b"OPTIONS", b"TRACE", b"PUT", b"DELETE", b"QUERY"})
-# Retries that a pool may make before any share of its requests has earned them, and earns back each second. One target's
-# death takes a share of all requests in flight with it, all at once; linkerd's budget keeps a reserve of the same size.
+# Retries that a pool may make before any share of its requests has earned them, and earns back each second. One
+# target's death takes a share of all requests in flight with it, all at once; linkerd's budget keeps a reserve of the
+# same size.
 RESERVE: Final = 100.0
 RESERVE_PER_SECOND: Final = 10.0
 

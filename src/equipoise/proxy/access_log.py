@@ -3,8 +3,9 @@
 Owns: what a line holds, and the sinks by name. Each library that a sink uses is known inside that sink alone.
 Refuses to know: how an exchange came to its values.
 
-The data path sees `AccessLog`; it hands over a `Record` and goes on. `FileLog` gathers records, encodes them by the batch and
-writes in a thread of its own, so that a slow disk delays no request: what it cannot write it counts, drops, and says so.
+The data path sees `AccessLog`; it hands over a `Record` and goes on. `FileLog` gathers records, encodes them by the
+batch and writes in a thread of its own, so that a slow disk delays no request: what it cannot write it counts, drops,
+and says so.
 """
 
 import base64
@@ -56,7 +57,25 @@ def refusal(time: str, client: str, error: ProxyError) -> Record:
     """The line of a request that was refused before its head was understood."""
     problem = f"{error.kind} ({error.side}): {error.detail}"
     return Record(
-        time, "", client, "", None, "", "HTTP/1.1", error.status, None, None, 0, 0.0, None, 0, 0, None, "off", problem, None
+        time,
+        "",
+        client,
+        "",
+        None,
+        "",
+        "HTTP/1.1",
+        error.status,
+        None,
+        None,
+        0,
+        0.0,
+        None,
+        0,
+        0,
+        None,
+        "off",
+        problem,
+        None,
     )
 
 
@@ -242,7 +261,7 @@ class LoggingLog(AccessLog):
     """Records to the standard library's logger `equipoise.access`, with the fields in `extra`."""
 
     def __init__(self) -> None:
-        import logging
+        import logging  # noqa: PLC0415  (known to this sink alone, and loaded only where it is used)
 
         self.logger: Any = logging.getLogger("equipoise.access")
         self.logger.setLevel(logging.INFO)
@@ -252,7 +271,12 @@ class LoggingLog(AccessLog):
     def write(self, record: Record) -> None:
         """See `AccessLog.write`."""
         self.logger.info(
-            "%s %s %s %s", record.method, record.path, record.status, record.target, extra={"access": msgspec.to_builtins(record)}
+            "%s %s %s %s",
+            record.method,
+            record.path,
+            record.status,
+            record.target,
+            extra={"access": msgspec.to_builtins(record)},
         )
 
 
@@ -260,7 +284,7 @@ class StructlogLog(AccessLog):
     """Records as events of the structlog logger `equipoise.access`."""
 
     def __init__(self) -> None:
-        import structlog
+        import structlog  # noqa: PLC0415  (likewise)
 
         self.logger: Any = structlog.get_logger("equipoise.access")
 

@@ -1,11 +1,11 @@
 """What happened in an exchange so far, and its line in the access log.
 
-Owns: the facts of an exchange that outlive its attempts, and their two forms: a `Record` for any sink, and, for plain requests
-into the JSON sink, the line itself.
+Owns: the facts of an exchange that outlive its attempts, and their two forms: a `Record` for any sink, and, for plain
+requests into the JSON sink, the line itself.
 Refuses to know: the order of the phases (exchange), where lines go (access_log).
 
-The second form exists for its price: joined from pieces that are mostly there already it costs a fifth of building a record
-and encoding it (benchmarks/micro.py). A test holds the two forms equal.
+The second form exists for its price: joined from pieces that are mostly there already it costs a fifth of building a
+record and encoding it (benchmarks/micro.py). A test holds the two forms equal.
 """
 
 from typing import Final

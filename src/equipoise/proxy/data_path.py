@@ -5,6 +5,8 @@ Refuses to know: processes, signals, how a world reaches the worker.
 """
 
 import asyncio
+import errno
+import importlib
 import os
 import time
 from collections.abc import Callable
@@ -20,7 +22,14 @@ from equipoise.proxy.access_log import AccessLog, NullLog, make_log
 from equipoise.proxy.downstream_http1 import DownstreamHttp1
 from equipoise.proxy.sides import Connector, LogPort, Relay, Services
 from equipoise.proxy.upstream_http1 import UpstreamHttp1
-from equipoise.state.ledger import WORKER_CONNECTIONS, WORKER_LOG_DROPPED, WORKER_LOG_LINES, WORKER_PID, WORKER_REQUESTS, Ledger
+from equipoise.state.ledger import (
+    WORKER_CONNECTIONS,
+    WORKER_LOG_DROPPED,
+    WORKER_LOG_LINES,
+    WORKER_PID,
+    WORKER_REQUESTS,
+    Ledger,
+)
 from equipoise.state.snapshot import Target, build
 
 # Errors of connect(2) that say that this machine, not the target, is out of something.
@@ -54,12 +63,16 @@ class TcpConnector(Connector):
             async with asyncio.timeout(seconds):
                 await self._first(target, upstream)
         except TimeoutError:
-            relay.upstream_failed(upstream_failed("connect_timeout", RETRY_ALWAYS, "The target did not accept a connection in time.", 504))
+            relay.upstream_failed(
+                upstream_failed("connect_timeout", RETRY_ALWAYS, "The target did not accept a connection in time.", 504)
+            )
         except OSError as error:
             relay.upstream_failed(connect_failure(error))
         else:
             if upstream.transport.is_closing():
-                relay.upstream_failed(upstream_failed("reset", RETRY_ALWAYS, "The target closed the connection at once."))
+                relay.upstream_failed(
+                    upstream_failed("reset", RETRY_ALWAYS, "The target closed the connection at once.")
+                )
             else:
                 relay.connected(upstream)
 
@@ -81,7 +94,9 @@ class TcpConnector(Connector):
 class DataPath:
     """The data path of one worker."""
 
-    def __init__(self, ledger: Ledger, loop: asyncio.AbstractEventLoop, report: Callable[[str, str, str], None]) -> None:
+    def __init__(
+        self, ledger: Ledger, loop: asyncio.AbstractEventLoop, report: Callable[[str, str, str], None]
+    ) -> None:
         """Carries nothing until `apply`.
 
         Args:
@@ -90,7 +105,7 @@ class DataPath:
             report: is told of a target's failures: pool, target, `model.Outcome`.
         """
         self.loop = loop
-        self.trouble: Callable[[str], None] = lambda what: None
+        self.trouble: Callable[[str], None] = lambda _: None
         self.log_spec: AccessLogSpec | None = None
         self.log: AccessLog = NullLog()
         self.services = Services(ledger, time.monotonic_ns, report)
@@ -113,7 +128,8 @@ class DataPath:
         if world.access_log != self.log_spec:
             self._swap_log(world.access_log)
         services.snapshot = snapshot
-        # A slot that changed hands was cleared by the supervisor; this row's own copy of its counts is the old target's.
+        # A slot that changed hands was cleared by the supervisor; this row's own copy of its counts is the old
+        # target's.
         known = {} if before is None else before.owners()
         for slot, owner in snapshot.owners().items():
             if known.get(slot) != owner:
@@ -142,7 +158,8 @@ class DataPath:
         """
         services = self.services
         services.now = now_ns
-        services.set_wall_clock(now_ns, time.time_ns())
+        wall = time.time_ns()  # noqa: TID251  (log lines carry the wall clock; nothing is measured by it)
+        services.set_wall_clock(now_ns, wall)
         services.deadlines.tick(now_ns)
         snapshot = services.snapshot
         if snapshot is not None:
@@ -216,21 +233,17 @@ def load_algorithm(name: str) -> type[Algorithm]:
         ValueError: it is not such a name, or not a subclass of `Algorithm`.
         ImportError, AttributeError: it is not there.
     """
-    from importlib import import_module
-
     parts = name.split(":")
     if len(parts) != 3 or parts[0] != "python":
         raise ValueError(f"no algorithm is called {name!r}")
-    found = getattr(import_module(parts[1]), parts[2])
+    found = getattr(importlib.import_module(parts[1]), parts[2])
     if not isinstance(found, type) or not issubclass(found, Algorithm):
-        raise ValueError(f"{name} is not a subclass of Algorithm")
+        raise ValueError(f"{name} is not a subclass of Algorithm")  # noqa: TRY004  (it is the name that is wrong)
     return found
 
 
 def connect_failure(error: OSError) -> ProxyError:
     """What a failed connect means: nothing reached the target, so another one may always be tried."""
-    import errno
-
     code = errno.errorcode.get(error.errno or 0, "")
     if code in OWN_ERRORS:
         return ProxyError("no_resources", SELF, RETRY_ALWAYS, 503, f"No connection can be made from here: {code}.")

@@ -1,7 +1,7 @@
 """HTTP/1.1 towards a client: one connection, its requests one after the other.
 
-Owns: reading requests and their framing, pipelining, keep-alive, the client's deadlines, how an answer is framed for it.
-Refuses to know: targets, retries, what is logged.
+Owns: reading requests and their framing, pipelining, keep-alive, the client's deadlines, how an answer is framed for
+it. Refuses to know: targets, retries, what is logged.
 """
 
 from http import HTTPStatus
@@ -18,15 +18,16 @@ from equipoise.state.ledger import WORKER_CONNECTIONS
 from equipoise.wire.chunked import ChunkedReader
 from equipoise.wire.http1 import RequestHead, ResponseHead
 
-# Write-buffer marks: above the first the target is not read, below the second it is again. uvloop's own low mark is 16 bytes.
+# Write-buffer marks: above the first the target is not read, below the second it is again. uvloop's own low mark is 16
+# bytes.
 HIGH_WATER: Final = 64 * 1024
 LOW_WATER: Final = 16 * 1024
 # Pipelined bytes held while an answer is on its way; above it the client is not read.
 MAX_AHEAD: Final = 64 * 1024
 # A body this large is written beside its head instead of being copied behind it.
 JOIN_LIMIT: Final = 16 * 1024
-# After a last answer with request bytes unread: how long and how much is read and thrown away, so that the client's kernel
-# does not drop the answer for the reset that closing at once would cause (RFC 9112 9.6).
+# After a last answer with request bytes unread: how long and how much is read and thrown away, so that the client's
+# kernel does not drop the answer for the reset that closing at once would cause (RFC 9112 9.6).
 LINGER_NS: Final = 2 * 1_000_000_000
 LINGER_BYTES: Final = 4 * 1024 * 1024
 
@@ -63,7 +64,6 @@ class DownstreamHttp1(Downstream):
         self.head: RequestHead | None = None
         self.exchange: Exchange | None = None
         self.left: i64 = 0
-        self.taken: i64 = 0
         self.chunks: ChunkedReader | None = None
         self.minor: i64 = 1
         self.keep_alive = True
@@ -72,7 +72,7 @@ class DownstreamHttp1(Downstream):
         self.encodes = False
         self.lingered: i64 = 0
 
-    # -- the transport's side --------------------------------------------------------------------------------------------
+    # -- the transport's side
 
     def connection_made(self, transport: Any) -> None:
         """See asyncio.Protocol."""
@@ -116,7 +116,10 @@ class DownstreamHttp1(Downstream):
                 self._close_now()
 
     def eof_received(self) -> bool:
-        """The client closes. It cannot be told from one that only closes its sending side, and most that do are gone."""
+        """The client closes.
+
+        It cannot be told from one that only closes its sending side, and most that do are gone.
+        """
         if self.exchange is not None:
             self.cut()
         else:
@@ -168,7 +171,9 @@ class DownstreamHttp1(Downstream):
                 # It is the target that does not read; its own deadline will tell.
                 self.deadline = now + self.services.world().limits.body_ns
                 return
-            self.exchange.request_failed(client_failed("body_timeout", 408, "The request's body did not arrive in time."))
+            self.exchange.request_failed(
+                client_failed("body_timeout", 408, "The request's body did not arrive in time.")
+            )
         elif self.state == READY and (self.head is not None or self.buffer):
             self._refuse(client_failed("head_timeout", 408, "The request's head did not arrive in time."))
         elif self.state == READY:
@@ -176,7 +181,7 @@ class DownstreamHttp1(Downstream):
         else:
             self._close_now()
 
-    # -- the request -----------------------------------------------------------------------------------------------------
+    # -- the request
 
     def _read_head(self, data: bytes) -> None:
         services = self.services
@@ -216,7 +221,6 @@ class DownstreamHttp1(Downstream):
             return
         self.deadline = self.services.now + limits.body_ns
         if head.chunked:
-            self.taken = 0
             self.chunks = ChunkedReader(limits.request_head, limits.header_count, False)
             body = self._take_chunks(rest) if rest else b""
         else:
@@ -262,9 +266,8 @@ class DownstreamHttp1(Downstream):
         chunks = self.chunks
         assert chunks is not None
         body = chunks.feed(data)
-        self.taken += len(data)
         limit = self.services.world().limits.request_body
-        if limit and self.taken > limit:
+        if limit and chunks.size > limit:
             raise client_failed("body_too_large", 413, "The request's body is larger than allowed.")
         if chunks.done:
             self.buffer = chunks.rest
@@ -296,7 +299,7 @@ class DownstreamHttp1(Downstream):
         self.send_own(error, 0)
         self._linger()
 
-    # -- the exchange's side ---------------------------------------------------------------------------------------------
+    # -- the exchange's side
 
     def protocol(self) -> str:
         """See `Downstream.protocol`."""
@@ -381,12 +384,19 @@ class DownstreamHttp1(Downstream):
         """See `Downstream.send_own`: problem details by RFC 9457."""
         exchange = self.exchange
         reason = REASONS.get(error.status, b"Error")
-        problem = {"type": "about:blank", "title": reason.decode(), "status": error.status, "detail": error.detail, "kind": error.kind}
+        problem = {
+            "type": "about:blank",
+            "title": reason.decode(),
+            "status": error.status,
+            "detail": error.detail,
+            "kind": error.kind,
+        }
         if exchange is not None:
             problem["request_id"] = exchange.request_id.decode("latin-1")
         body = msgspec.json.encode(problem)
         parts = [
-            b"HTTP/1.1 %d %b\r\nContent-Type: application/problem+json\r\nContent-Length: %d\r\n" % (error.status, reason, len(body))
+            b"HTTP/1.1 %d %b\r\nContent-Type: application/problem+json\r\nContent-Length: %d\r\n"
+            % (error.status, reason, len(body))
         ]
         if retry_after:
             parts.append(b"Retry-After: %d\r\n" % retry_after)
@@ -454,7 +464,7 @@ class DownstreamHttp1(Downstream):
         self.buffer = b""
         return early
 
-    # -- endings ---------------------------------------------------------------------------------------------------------
+    # -- endings
 
     def _local_authority(self) -> bytes:
         address = self.transport.get_extra_info("sockname")

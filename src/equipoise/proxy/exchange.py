@@ -6,8 +6,9 @@ Called by: downstream_http1 (requests), upstream_http1 (answers), through `Relay
 
     begin -> route -> attempt { pick, taking a lease -> acquire a connection -> send } -> relay -> finish
 
-A failed attempt either leads to another one (`policy.retry` has the rule) or to an answer of the balancer's own. Every path
-ends in `finish`, once: it releases the lease, counts, logs, and gives the downstream connection back to its next request.
+A failed attempt either leads to another one (`policy.retry` has the rule) or to an answer of the balancer's own. Every
+path ends in `finish`, once: it releases the lease, counts, logs, and gives the downstream connection back to its next
+request.
 """
 
 from typing import Final
@@ -72,7 +73,7 @@ class Exchange(Account):
         self.whole = False
         self.replayable = True
 
-    # -- the phases ------------------------------------------------------------------------------------------------------
+    # -- the phases
 
     def begin(self, body: bytes, last: bool) -> None:
         """Routes the request, makes the head that goes up, and starts the first attempt."""
@@ -121,7 +122,7 @@ class Exchange(Account):
             if index < 0 and self.doubtful >= 0 and skip is not None:
                 # No other target can take it: this one again, on a connection that is known to be open.
                 index = pool.algorithm.pick(self.head, now, self._without_doubtful(pool, skip))
-        except Exception as error:  # a user's algorithm may raise anything
+        except Exception as error:  # noqa: BLE001  (a user's algorithm may raise anything)
             self._answer(refused("algorithm_failed", 500, f"The algorithm failed: {type(error).__name__}."))
             return
         if index < 0 or index >= loads.size:
@@ -183,7 +184,7 @@ class Exchange(Account):
         if not self.replayable:
             self.held = []
 
-    # -- relay: upwards --------------------------------------------------------------------------------------------------
+    # -- relay: upwards
 
     def request_body(self, data: bytes, last: bool) -> None:
         """Passes on more of the request's body, and keeps it while another attempt may need it."""
@@ -230,7 +231,7 @@ class Exchange(Account):
         if not self.whole:
             self.downstream.let()
 
-    # -- relay: downwards ------------------------------------------------------------------------------------------------
+    # -- relay: downwards
 
     def interim(self, head: ResponseHead) -> None:
         """Passes on 100 and 103 (RFC 9110 15.2)."""
@@ -278,7 +279,8 @@ class Exchange(Account):
         self.status = status
         target = self.target
         pool = self.pool
-        assert target is not None and pool is not None
+        assert target is not None
+        assert pool is not None
         ledger = self.services.ledger
         ledger.count_answer(target.slot, status, self.answered - self.picked)
         if status >= 500 and int(status) in pool.failure_statuses:
@@ -295,7 +297,7 @@ class Exchange(Account):
         if self.upstream is not None:
             self.upstream.let()
 
-    # -- endings ---------------------------------------------------------------------------------------------------------
+    # -- endings
 
     def upstream_failed(self, error: ProxyError) -> None:
         """An attempt failed: another one, an answer of our own, or, in the middle of an answer, a visible break."""
@@ -305,7 +307,8 @@ class Exchange(Account):
             return
         target = self.target
         pool = self.pool
-        assert target is not None and pool is not None
+        assert target is not None
+        assert pool is not None
         self.failure = error
         # A target may close what was idle for long, at any moment: that says nothing of its health.
         stale = upstream is not None and upstream.uses > 1 and not self.answered and error.kind in LOST

@@ -111,7 +111,10 @@ class BatchWriter:
             os.close(old)
 
     def _write(self, lines: bytes, count: int) -> None:
-        """Writes a batch to its end; on an error it is tried again until the queue behind it is full or the log closes."""
+        """Writes a batch to its end.
+
+        On an error it is tried again until the queue behind it is full or the log closes.
+        """
         data = b"\n" + lines if self.torn else lines
         view = memoryview(data)
         while view:

@@ -313,7 +313,7 @@ class Services:
         return f"{self._prefix}{int(self.stamp_ms):03d}Z"
 
     def stamp_open(self, monotonic_ns: i64) -> bytes:
-        """The beginning of a JSON line with its time up to the decimal point; `stamp_ms` has the milliseconds behind it."""
+        """The beginning of a JSON line, its time up to the decimal point; `stamp_ms` has the milliseconds behind it."""
         ms = (monotonic_ns + self._wall_offset) // 1_000_000
         second = ms // 1000
         if second != self._second:

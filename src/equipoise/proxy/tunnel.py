@@ -135,7 +135,8 @@ class Tunnel(Timed):
         self.services.tunnels.remove(self)
         down = self.down
         up = self.up
-        assert down is not None and up is not None
+        assert down is not None
+        assert up is not None
         for side in (down, up):
             side.other = None
             side.tunnel = None

@@ -28,7 +28,8 @@ MAX_HEAD: Final = 256 * 1024
 MAX_FIELDS: Final = 1_000
 # Interim answers before the final one; a target that sends more never answers (THREATS: endless 1xx).
 MAX_INTERIM: Final = 16
-# Write-buffer marks: above the first the client is not read, below the second it is again. uvloop's own low mark is 16 bytes.
+# Write-buffer marks: above the first the client is not read, below the second it is again. uvloop's own low mark is 16
+# bytes.
 HIGH_WATER: Final = 64 * 1024
 LOW_WATER: Final = 16 * 1024
 # Most targets close idle connections after 60 to 75 s; closing first spares the race.
@@ -58,7 +59,7 @@ class UpstreamHttp1(Upstream):
         self.keep_alive = False
         self.interims: i64 = 0
 
-    # -- the exchange's side ---------------------------------------------------------------------------------------------
+    # -- the exchange's side
 
     def start(self, relay: Relay, request: Outgoing) -> None:
         """See `Upstream.start`."""
@@ -132,10 +133,14 @@ class UpstreamHttp1(Upstream):
             # It is the client's turn; its own deadline will tell.
             self.deadline = now + self.services.world().limits.response_ns
             return
-        detail = "The target did not answer in time." if self.mode == HEAD else "The target stopped in the middle of its answer."
+        detail = (
+            "The target did not answer in time."
+            if self.mode == HEAD
+            else "The target stopped in the middle of its answer."
+        )
         self._fail(upstream_failed("response_timeout", RETRY_IF_SAFE, detail, 504))
 
-    # -- the transport's side --------------------------------------------------------------------------------------------
+    # -- the transport's side
 
     def connection_made(self, transport: Any) -> None:
         """See asyncio.Protocol."""
@@ -159,10 +164,15 @@ class UpstreamHttp1(Upstream):
                 self.deadline = self.services.now + self.services.world().limits.response_ns
                 self._read_body(relay, data)
         except ProxyError as error:
-            self._fail(upstream_failed("malformed", RETRY_NEVER, f"The target's answer is not valid HTTP: {error.detail}."))
+            self._fail(
+                upstream_failed("malformed", RETRY_NEVER, f"The target's answer is not valid HTTP: {error.detail}.")
+            )
 
     def eof_received(self) -> bool:
-        """The target closes; `connection_lost` draws the conclusion, but from now on no exchange may take the connection."""
+        """The target closes.
+
+        `connection_lost` draws the conclusion, but from now on no exchange may take the connection.
+        """
         self._leave_idle()
         return False
 
@@ -179,7 +189,9 @@ class UpstreamHttp1(Upstream):
             relay.response_body(b"", True)
             return
         if error is None:
-            failure = upstream_failed("closed_early", RETRY_IF_SAFE, "The target closed the connection before its answer ended.")
+            failure = upstream_failed(
+                "closed_early", RETRY_IF_SAFE, "The target closed the connection before its answer ended."
+            )
         else:
             failure = upstream_failed("reset", RETRY_IF_SAFE, "The target reset the connection.")
         self._fail(failure)
@@ -194,7 +206,7 @@ class UpstreamHttp1(Upstream):
         if self.relay is not None:
             self.relay.upstream_drained()
 
-    # -- the answer ------------------------------------------------------------------------------------------------------
+    # -- the answer
 
     def _read_head(self, relay: Relay, data: bytes) -> None:
         while True:

@@ -65,7 +65,10 @@ class Deadlines:
 
 
 class Stack:
-    """What is idle to one target. Shut when the target's address changes, so that no connection to the old one comes back."""
+    """What is idle to one target.
+
+    Shut when the target's address changes, so that no connection to the old one comes back.
+    """
 
     def __init__(self) -> None:
         self.connections: list[Reusable] = []
@@ -126,7 +129,10 @@ class IdleConnections:
             connection.stack.connections.remove(connection)
 
     def close_slot(self, slot: int) -> None:
-        """Closes what is idle to one target, and what is not when it comes back: it is down, gone, or has another address."""
+        """Closes what is idle to one target, and what is not when it comes back.
+
+        The target is down, gone, or has another address.
+        """
         stack = self.by_slot.pop(slot, None)
         if stack is None:
             return

@@ -3,9 +3,10 @@
 Owns: the layout of the block, who may write where, and the leases that stand for requests in flight.
 Refuses to know: which target a slot stands for, what is done with the numbers.
 
-Each cell has one writer, so there is no lock and no atomic: a worker writes its own row, and a sum over the rows is the truth.
-A 64-bit cell is written by one aligned store (`memoryview.cast("q")[i] = x` was never seen torn; `struct.pack_into` was).
-When a worker dies the supervisor zeroes the row's in-flight cells: its requests are gone, and so are its counts.
+Each cell has one writer, so there is no lock and no atomic: a worker writes its own row, and a sum over the rows is
+the truth. A 64-bit cell is written by one aligned store (`memoryview.cast("q")[i] = x` was never seen torn;
+`struct.pack_into` was). When a worker dies the supervisor zeroes the row's in-flight cells: its requests are gone, and
+so are its counts.
 
 In-flight cells lie slot by slot, the rows of a slot side by side, so that one pool's cells are one stretch of memory.
 """
@@ -45,8 +46,8 @@ WORKER_NAMES: Final = {
     "log_lines": WORKER_LOG_LINES,
     "log_dropped": WORKER_LOG_DROPPED,
 }
-# Above this many targets the other rows are read every REREAD_PICKS picks or REREAD_NS, whichever comes first: reading 500
-# targets of 4 workers at each pick would cost more than the head scan.
+# Above this many targets the other rows are read every REREAD_PICKS picks or REREAD_NS, whichever comes first: reading
+# 500 targets of 4 workers at each pick would cost more than the head scan.
 EXACT_TARGETS: Final = 64
 REREAD_PICKS: Final = 10
 REREAD_NS: Final = 1_000_000
@@ -142,8 +143,9 @@ class Ledger:
         """Cumulative counts of a slot over all workers.
 
         Returns:
-            requests (attempts that ended), ok, failures, retries, responses, response_ns, bytes_in, bytes_out, status_1xx to
-            status_5xx, and le_<ms>ms for each bucket of the response times (not cumulative over the buckets), le_inf last.
+            requests (attempts that ended), ok, failures, retries, responses, response_ns, bytes_in, bytes_out,
+            status_1xx to status_5xx, and le_<ms>ms for each bucket of the response times (not cumulative over the
+            buckets), le_inf last.
         """
         sums = [0] * FIELDS
         for row in range(int(self.rows)):
@@ -221,7 +223,9 @@ class Ledger:
 class PoolLoads(Loads):
     """`Loads` of the targets of one pool, read from the ledger."""
 
-    def __init__(self, ledger: Ledger, pool_slot: int, slots: list[int], specs: tuple[list[str], list[int], list[int]]) -> None:
+    def __init__(
+        self, ledger: Ledger, pool_slot: int, slots: list[int], specs: tuple[list[str], list[int], list[int]]
+    ) -> None:
         """Reads the ledger once.
 
         Args:
@@ -277,8 +281,7 @@ class PoolLoads(Loads):
                 here += cells[at]
                 at += 1
             total[i] = here
-            if here < floor:
-                floor = here
+            floor = min(floor, here)
             i += 1
         self.floor = floor
 
@@ -293,8 +296,7 @@ class PoolLoads(Loads):
         while i < self.size:
             here = own[slots[i]]
             total[i] = here
-            if here < floor:
-                floor = here
+            floor = min(floor, here)
             i += 1
         self.floor = floor
 
@@ -318,8 +320,7 @@ class PoolLoads(Loads):
         self.ledger.give(self.slots[index])
         count = self.total[index] - 1
         self.total[index] = count
-        if count < self.floor:
-            self.floor = count
+        self.floor = min(self.floor, count)
 
 
 class Lease:

@@ -3,8 +3,8 @@
 Owns: turning a `World` into native values, and carrying over what must outlive a change (budgets).
 Refuses to know: how the world got here, what a request is.
 
-A snapshot is never changed: a new one is built and put in its place by one assignment. An exchange that began under the old
-one finishes under it.
+A snapshot is never changed: a new one is built and put in its place by one assignment. An exchange that began under
+the old one finishes under it.
 """
 
 from collections.abc import Callable

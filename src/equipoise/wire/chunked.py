@@ -86,6 +86,8 @@ class ChunkedReader:
         self.decode = decode
         self.done = False
         self.rest: bytes = b""
+        # Bytes of data in the chunks begun so far.
+        self.size: i64 = 0
         # Bytes of the chunk at hand still to come; its CRLF is counted with them. 0: a size line is next.
         self._left: i64 = 0
         self._held: bytes = b""
@@ -116,14 +118,7 @@ class ChunkedReader:
                 self._pass(pieces, data, run, i)
                 return self._read_trailers(pieces, data[i:])
             if self._left > 0:
-                end = self._skip_chunk(data, i, n)
-                if self.decode:
-                    # The last two bytes of what is left are the CRLF.
-                    payload = end - (2 - self._left if self._left < 2 else 0)
-                    if payload > i:
-                        pieces.append(data[i:payload])
-                    run = end
-                i = end
+                i = self._take_data(pieces, data, i, n)
                 continue
             line: i64 = data.find(b"\r\n", i, i + MAX_CHUNK_LINE)
             if line < 0:
@@ -132,20 +127,12 @@ class ChunkedReader:
             digits: i64 = line - i
             if data[i:line].translate(None, HEX):
                 digits = check_size_line(data[i:line], True)
-            if self._begin_chunk(data[i : i + digits]):
+            last = self._begin_chunk(data[i : i + digits])
+            if last or digits != line - i:
+                # Extensions stay here, and the last size is a single zero.
                 self._pass(pieces, data, run, i)
                 if not self.decode:
-                    pieces.append(b"0\r\n")
-                i = line + 2
-                run = i
-                if i >= n:
-                    return b"".join(pieces)
-                continue
-            if self.decode:
-                run = line + 2
-            elif digits != line - i:
-                self._pass(pieces, data, run, i)
-                pieces.append(data[i : i + digits])
+                    pieces.append(b"0" if last else data[i : i + digits])
                 run = line
             i = line + 2
         if i < n:
@@ -159,20 +146,25 @@ class ChunkedReader:
         if end > run and not self.decode:
             pieces.append(data[run:end])
 
-    def _skip_chunk(self, data: bytes, i: i64, n: i64) -> i64:
+    def _take_data(self, pieces: list[bytes], data: bytes, i: i64, n: i64) -> i64:
         """Goes over the bytes of the chunk at hand; checks its CRLF as soon as it is there."""
         left = self._left
-        take = n - i
-        if take > left:
-            take = left
+        take = min(n - i, left)
         if take > left - 2:
             crlf = i + left - 2
             if left >= 2 and crlf < n and data[crlf] != 0x0D:
                 raise malformed("chunk data longer than its size")
             if i + left - 1 < n and data[i + left - 1] != 0x0A:
                 raise malformed("chunk data not closed by CRLF")
-        self._left = left - take
-        return i + take
+        left -= take
+        self._left = left
+        end = i + take
+        if self.decode:
+            # The last two bytes of a chunk are its CRLF.
+            payload = end - (2 - left if left < 2 else 0)
+            if payload > i:
+                pieces.append(data[i:payload])
+        return end
 
     def _begin_chunk(self, digits: bytes) -> bool:
         """Takes the size of the next chunk; returns whether it is the last one, which has no data."""
@@ -182,6 +174,7 @@ class ChunkedReader:
         if size == 0:
             self._trailers = Trailers(self.max_trailer, self.max_count)
             return True
+        self.size += size
         self._left = size + 2
         return False
 
@@ -197,6 +190,11 @@ class ChunkedReader:
         else:
             self._held = data
         return b"".join(pieces)
+
+
+def count_digits(line: bytes) -> i64:
+    """How many bytes of a whole chunk-size line are the size: all of them, unless there are extensions."""
+    return check_size_line(line, True) if line.translate(None, HEX) else len(line)
 
 
 def check_size_line(line: bytes, whole: bool) -> i64:
@@ -237,12 +235,12 @@ def check_size_line(line: bytes, whole: bool) -> i64:
 
 def may_end(state: i64) -> bool:
     """Whether the line, or the extension at hand, may end here."""
-    return state == COMPLETE or state == IN_NAME or state == IN_VALUE
+    return state in (COMPLETE, IN_NAME, IN_VALUE)
 
 
 def follow(state: i64, byte: i64) -> i64:
     """One byte of the chunk extensions."""
-    if state == QUOTED or state == ESCAPED:
+    if state in (QUOTED, ESCAPED):
         if not VALUE[byte]:
             return INVALID
         if state == ESCAPED:
@@ -256,4 +254,4 @@ def follow(state: i64, byte: i64) -> i64:
         return QUOTED if state == AT_VALUE else INVALID
     if state == COMPLETE or not TOKEN[byte]:
         return INVALID
-    return IN_NAME if state == AT_NAME or state == IN_NAME else IN_VALUE
+    return IN_NAME if state in (AT_NAME, IN_NAME) else IN_VALUE

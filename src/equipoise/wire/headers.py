@@ -1,7 +1,7 @@
 """Field lines of HTTP/1: the grammar and the walk over them.
 
-Owns: which bytes a field name and a field value may have (RFC 9110 section 5), and keeping what passes on unchanged as whole
-runs of the original bytes.
+Owns: which bytes a field name and a field value may have (RFC 9110 section 5), and keeping what passes on unchanged as
+whole runs of the original bytes.
 Refuses to know: what a field means; `http1` decides that in `Fields.take`.
 """
 
@@ -22,8 +22,9 @@ VALUE: Final = bytes(1 if (c >= 0x20 and c != 0x7F) or c == 0x09 else 0 for c in
 # Bytes that bytes.strip() may take off a value. Without the argument it would take VT and FF too.
 BLANKS: Final = b" \t"
 
-# Seven bytes at a time, in a word that stays positive, so that it means the same compiled (64 bits) and interpreted (any
-# size). In each byte of a word: the top bit alone, the other bits, and the values that the tests below add or compare.
+# Seven bytes at a time, in a word that stays positive, so that it means the same compiled (64 bits) and interpreted
+# (any size). In each byte of a word: the top bit alone, the other bits, and the values that the tests below add or
+# compare.
 TOPS: Final = 0x0080_8080_8080_8080
 SEVENS: Final = 0x007F_7F7F_7F7F_7F7F
 ONES: Final = 0x0001_0101_0101_0101
@@ -32,8 +33,9 @@ ONES: Final = 0x0001_0101_0101_0101
 def skip_token(data: bytes, at: i64) -> i64:
     """Goes over the bytes of a token (RFC 9110 5.6.2).
 
-    A word's letters and hyphens are found at once: with the top bit masked away, adding 0x1F or 0x05 to a byte in lower case
-    sets the top bit from 'a' on and behind 'z', and no byte carries into the next. Other token bytes are looked up one by one.
+    A word's letters and hyphens are found at once: with the top bit masked away, adding 0x1F or 0x05 to a byte in
+    lower case sets the top bit from 'a' on and behind 'z', and no byte carries into the next. Other token bytes are
+    looked up one by one.
 
     Args:
         data: the bytes.
@@ -71,8 +73,8 @@ def skip_token(data: bytes, at: i64) -> i64:
 def skip_value(data: bytes, at: i64) -> i64:
     """Goes over the bytes of a field value (RFC 9110 5.5).
 
-    A word's control bytes are found at once (Hacker's Delight 6-1): a byte below 0x20 borrows into its top bit, and so does
-    one that is 0x7F and became zero. The lowest of the bits found is exact.
+    A word's control bytes are found at once (Hacker's Delight 6-1): a byte below 0x20 borrows into its top bit, and so
+    does one that is 0x7F and became zero. The lowest of the bits found is exact.
 
     Args:
         data: the bytes.
@@ -119,7 +121,7 @@ def first_top(tops: i64) -> i64:
 
 
 def in_lower_case(name: bytes) -> bytes:
-    """A field name in lower case; the names that nearly every message has, as they are usually written, cost no call."""
+    """A field name in lower case; the names that nearly every message has cost no call as they are usually written."""
     if name == b"Host":
         return b"host"
     if name == b"Content-Length":
@@ -149,8 +151,8 @@ def interest(names: tuple[bytes, ...]) -> bytes:
 class Fields:
     """The field lines of one message (or its trailers), read while they arrive.
 
-    After `read` returned true, `keep` holds the fields that pass on, as runs of the original bytes, each a sequence of whole
-    lines with their CRLF.
+    After `read` returned true, `keep` holds the fields that pass on, as runs of the original bytes, each a sequence of
+    whole lines with their CRLF.
     """
 
     def __init__(self, watched: bytes, max_bytes: i64, max_count: i64) -> None:
@@ -254,11 +256,8 @@ class Fields:
         Args:
             names: field names in lower case.
         """
-        kept: list[bytes] = []
-        for line in b"".join(self.keep).split(b"\r\n"):
-            if line and line[: line.find(b":")].lower() not in names:
-                kept.append(line + b"\r\n")
-        self.keep = kept
+        lines = b"".join(self.keep).split(b"\r\n")
+        self.keep = [line + b"\r\n" for line in lines if line and line[: line.find(b":")].lower() not in names]
 
     def find(self, name: bytes) -> bytes | None:
         """The first value of a kept field, for the rare reader that needs one (routing, logging)."""

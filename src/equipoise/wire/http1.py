@@ -173,8 +173,8 @@ class Message(Fields):
 class RequestHead(Message):
     """A request line and its fields.
 
-    After `read` returned true: `keep` begins with a request line in HTTP/1.1 and origin form, without the fields that the
-    balancer writes itself.
+    After `read` returned true: `keep` begins with a request line in HTTP/1.1 and origin form, without the fields that
+    the balancer writes itself.
     """
 
     def __init__(self, max_bytes: i64, max_count: i64, max_target: i64) -> None:
@@ -348,7 +348,8 @@ class ResponseHead(Message):
         """Reads on; see `Fields.read_fields`.
 
         Raises:
-            ProxyError: the answer is not valid HTTP/1; its status is meant for a client's fault, the caller answers 502.
+            ProxyError: the answer is not valid HTTP/1; its status is meant for a client's fault, the caller answers
+                502.
         """
         if not self.line_read and not self._read_line(data):
             return False
@@ -367,7 +368,7 @@ class ResponseHead(Message):
         return self.take_shared(name, value)
 
     def _read_line(self, data: bytes) -> bool:
-        """The status line (RFC 9112 4); the reason phrase may be empty or, as with some servers, missing with its space."""
+        """The status line (RFC 9112 4); the reason phrase may be empty, or missing together with its space."""
         i = self.start
         n: i64 = len(data)
         if n - i < 14:
@@ -402,7 +403,7 @@ class ResponseHead(Message):
 
 
 def parse_length(value: bytes) -> i64:
-    """A Content-Length (RFC 9110 8.6): digits and nothing else. Python's int() takes '+5', '1_0' and blanks; this does not.
+    """A Content-Length (RFC 9110 8.6): digits and nothing else, unlike int(), which takes '+5', '1_0' and blanks.
 
     Raises:
         ProxyError: it is anything else, or has more than 18 digits.

@@ -42,9 +42,7 @@ def hold(balancer: Balancer, targets: list[Target], requests: int) -> list[int]:
         target.script = waits(gate)
 
     async def open_all() -> list[int]:
-        streams = await asyncio.gather(
-            *(asyncio.open_connection("127.0.0.1", balancer.port) for _ in range(requests))
-        )
+        streams = await asyncio.gather(*(asyncio.open_connection("127.0.0.1", balancer.port) for _ in range(requests)))
         for _, writer in streams:
             writer.write(GET)
         while gate.reached < requests:

@@ -104,9 +104,7 @@ def test_a_request_without_an_id_gets_one_of_its_own(shared: Balancer, shared_ta
         "Connection: close",
     ],
 )
-def test_fields_for_one_connection_do_not_reach_the_target(
-    shared: Balancer, shared_target: Target, field: str
-) -> None:
+def test_fields_for_one_connection_do_not_reach_the_target(shared: Balancer, shared_target: Target, field: str) -> None:
     request = seen_by_target(shared, shared_target, "X-Before: 1", field, "X-After: 2")
     name = field.partition(":")[0]
     assert request.all(name) == []
@@ -160,7 +158,11 @@ def test_a_request_of_http_1_0_without_a_host_gets_one(shared: Balancer, shared_
 def test_the_status_line_and_unknown_fields_of_the_answer_pass_unchanged(
     shared: Balancer, shared_target: Target
 ) -> None:
-    shared_target.forget(says(b"HTTP/1.1 299 Odd But Fine\r\nX-Odd:  a  b \r\nset-cookie: a=1\r\nSet-Cookie: b=2\r\nContent-Length: 0\r\n\r\n"))
+    shared_target.forget(
+        says(
+            b"HTTP/1.1 299 Odd But Fine\r\nX-Odd:  a  b \r\nset-cookie: a=1\r\nSet-Cookie: b=2\r\nContent-Length: 0\r\n\r\n"
+        )
+    )
     message = fetch(shared.port)
     assert message.line == b"HTTP/1.1 299 Odd But Fine"
     assert b"\r\nX-Odd:  a  b \r\n" in message.head
@@ -177,9 +179,7 @@ def test_the_status_line_and_unknown_fields_of_the_answer_pass_unchanged(
         "Proxy-Authenticate: Basic",
     ],
 )
-def test_fields_for_one_connection_do_not_reach_the_client(
-    shared: Balancer, shared_target: Target, field: str
-) -> None:
+def test_fields_for_one_connection_do_not_reach_the_client(shared: Balancer, shared_target: Target, field: str) -> None:
     message = seen_by_client(shared, shared_target, "X-Before: 1", field, "X-After: 2")
     assert message.all(field.partition(":")[0]) == []
     assert (message.get("x-before"), message.get("x-after")) == ("1", "2")

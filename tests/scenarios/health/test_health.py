@@ -73,7 +73,9 @@ def test_a_target_that_hangs_is_out_after_its_timeouts_and_comes_back(
     balance: Balance, real_targets: StartTarget
 ) -> None:
     targets = [real_targets() for _ in range(2)]
-    setting = Setting(pool=tables(targets, 'health.passive.eject_min = "200ms"'), more="[limits]\nresponse_timeout = '300ms'")
+    setting = Setting(
+        pool=tables(targets, 'health.passive.eject_min = "200ms"'), more="[limits]\nresponse_timeout = '300ms'"
+    )
     balancer = balance([], setting)
     load = Load(balancer.port, 6)
     with Background(load) as background:
@@ -152,7 +154,9 @@ def test_with_all_targets_down_the_answer_is_503_at_once(stage: Stage, balance: 
 
 def test_with_all_targets_down_panic_tries_them_all_the_same(stage: Stage, balance: Balance) -> None:
     target = stage.target(says(answer("404 For Probes Only")))
-    balancer = balance([target], Setting(pool=f'panic = true\nhealth.type = "http"\nhealth.expect = 200\n{QUICK_PROBES}'))
+    balancer = balance(
+        [target], Setting(pool=f'panic = true\nhealth.type = "http"\nhealth.expect = 200\n{QUICK_PROBES}')
+    )
     balancer.wait_for("target down")
     assert fetch(balancer.port).status == 404
 

@@ -51,9 +51,7 @@ def test_new_requests_go_where_the_file_says_now(stage: Stage, balance: Balance)
         assert fetch(balancer.port).body == b"after"
 
 
-def test_a_reload_cuts_no_stream_and_no_upload_even_of_a_target_that_it_removes(
-    stage: Stage, balance: Balance
-) -> None:
+def test_a_reload_cuts_no_stream_and_no_upload_even_of_a_target_that_it_removes(stage: Stage, balance: Balance) -> None:
     gate = stage.gate()
     before, after = stage.target(streams(gate)), stage.target()
     setting = Setting()
@@ -109,7 +107,9 @@ def test_a_target_that_is_removed_and_added_again_keeps_its_count(stage: Stage, 
         pytest.param(("workers = 1", 'workers = "many"'), "", id="wrong type"),
         pytest.param(("workers = 1", "workers = 2"), "workers", id="what cannot change"),
         pytest.param(("127.0.0.1:0", "127.0.0.2:0"), "listen", id="another listener"),
-        pytest.param(('path = "access.log"', 'path = "/nowhere/access.log"'), "nowhere", id="a log that cannot be made"),
+        pytest.param(
+            ('path = "access.log"', 'path = "/nowhere/access.log"'), "nowhere", id="a log that cannot be made"
+        ),
     ],
 )
 def test_a_bad_reload_changes_nothing_and_says_why(

@@ -133,9 +133,7 @@ def test_a_drain_ends_at_its_timeout(stage: Stage, balance: Balance) -> None:
     assert balancer.find("drain timeout: connections are cut", connections=1)
 
 
-def test_the_kill_of_the_supervisor_lets_answers_end_and_leaves_nothing_behind(
-    stage: Stage, balance: Balance
-) -> None:
+def test_the_kill_of_the_supervisor_lets_answers_end_and_leaves_nothing_behind(stage: Stage, balance: Balance) -> None:
     gate = stage.gate()
     balancer = balance([stage.target(waits(gate))], Setting(workers=2))
     workers = balancer.workers

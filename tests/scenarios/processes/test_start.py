@@ -20,7 +20,9 @@ def run(folder: Path, text: str) -> "subprocess.CompletedProcess[str]":
     config = folder / "equipoise.toml"
     config.write_text(text)
     command = [sys.executable, "-m", "equipoise", "run", "-c", str(config)]
-    return subprocess.run(command, cwd=folder, env=environment(), capture_output=True, text=True, timeout=30, check=False)
+    return subprocess.run(
+        command, cwd=folder, env=environment(), capture_output=True, text=True, timeout=30, check=False
+    )
 
 
 @pytest.fixture

@@ -6,7 +6,18 @@ from tests.scenarios.conftest import Balance
 from tests.scenarios.support.balancer import Setting
 from tests.scenarios.support.client import GET, Client, Load, chunked, fetch, get, post
 from tests.scenarios.support.polling import eventually
-from tests.scenarios.support.stage import Call, Script, Stage, Target, answer, echoes, hangs, resets, says, says_and_closes
+from tests.scenarios.support.stage import (
+    Call,
+    Script,
+    Stage,
+    Target,
+    answer,
+    echoes,
+    hangs,
+    resets,
+    says,
+    says_and_closes,
+)
 
 # Failing targets stay in: what is tested is each request's own luck.
 NEVER_OUT = Setting(pool="health.passive.enabled = false\nhealth.type = 'none'")

@@ -155,9 +155,7 @@ def test_a_malformed_head_is_refused_and_nothing_of_it_reaches_a_target(
 
 
 @pytest.mark.parametrize("name", BAD_HEADS)
-def test_a_malformed_head_behind_a_good_request_is_refused(
-    shared: Balancer, shared_target: Target, name: str
-) -> None:
+def test_a_malformed_head_behind_a_good_request_is_refused(shared: Balancer, shared_target: Target, name: str) -> None:
     shared_target.forget(says(answer()))
     with Client(shared.port) as client:
         client.send(get("/good") + BAD_HEADS[name] + SMUGGLED)

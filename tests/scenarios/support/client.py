@@ -14,7 +14,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, field
 from types import TracebackType
-from typing import ClassVar
+from typing import ClassVar, Self
 
 from tests.scenarios.support.messages import Buffer, ClosedEarlyError, Message, Reading, read_answer, read_head
 from tests.scenarios.support.polling import PATIENCE, eventually
@@ -53,7 +53,7 @@ class Client:
         self.sock.connect(("127.0.0.1", port))
         self.buffer = Buffer()
 
-    def __enter__(self) -> "Client":
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(
@@ -227,7 +227,7 @@ class Background:
         self._stopping = False
         self._thread = threading.Thread(target=self._run, name="load")
 
-    def __enter__(self) -> "Background":
+    def __enter__(self) -> Self:
         self._thread.start()
         return self
 

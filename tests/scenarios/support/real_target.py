@@ -11,6 +11,7 @@ import sys
 from collections.abc import Mapping
 from pathlib import Path
 from types import TracebackType
+from typing import Self
 
 from tests.scenarios.support.balancer import environment
 from tests.scenarios.support.polling import eventually
@@ -26,7 +27,7 @@ class RealTarget:
         self._process: subprocess.Popen[bytes] | None = None
         self._starts = 0
 
-    def __enter__(self) -> "RealTarget":
+    def __enter__(self) -> Self:
         self.start()
         return self
 

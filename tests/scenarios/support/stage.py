@@ -13,7 +13,7 @@ import threading
 from collections.abc import Awaitable, Callable, Coroutine
 from contextlib import suppress
 from types import TracebackType
-from typing import Any, TypeVar
+from typing import Any, Self, TypeVar
 
 from tests.scenarios.support.client import read_from
 from tests.scenarios.support.messages import Buffer, ClosedEarlyError, Message, read_body, read_head
@@ -263,7 +263,7 @@ class Stage:
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, name="stage")
 
-    def __enter__(self) -> "Stage":
+    def __enter__(self) -> Self:
         self._thread.start()
         return self
 

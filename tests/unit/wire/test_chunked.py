@@ -229,6 +229,8 @@ def test_the_largest_size_is_believed_and_costs_nothing() -> None:
         b"5\r\nabcde\r\r\n" + END,
         b"5\r\nabcde\n\r" + END,
         b"5\r\nabcdeXX" + END,
+        b"5\r\nabcdeX\n" + END,
+        b"5\r\nabcde\rX" + END,
         b"5\r\nabcde\r\n\r\n" + END,
         b"0\r\nX",
         b"0\r\n\rX",
