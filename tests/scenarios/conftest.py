@@ -17,6 +17,9 @@ from tests.scenarios.support.real_target import RealTarget
 from tests.scenarios.support.stage import Stage, Target
 
 
+DEFAULT = Setting()
+
+
 class Balance(Protocol):
     """Starts a balancer in front of targets."""
 
@@ -45,7 +48,7 @@ def balance(stage: Stage, tmp_path: Path) -> Iterator[Balance]:
     with ExitStack() as balancers:
         count = 0
 
-        def start(targets: Sequence[Target], setting: Setting = Setting(), wrapper: Sequence[str] = ()) -> Balancer:
+        def start(targets: Sequence[Target], setting: Setting = DEFAULT, wrapper: Sequence[str] = ()) -> Balancer:
             nonlocal count
             count += 1
             folder = tmp_path / f"balancer-{count}"

@@ -334,6 +334,8 @@ class Exchange(Account):
             self.pool = pool if current is None else current
             self._attempt(self.pool)
             return
+        if stale:
+            self._count_abort()
         self._answer(error)
 
     def _count_failure(self, target: Target) -> None:

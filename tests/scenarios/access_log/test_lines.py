@@ -193,7 +193,10 @@ def test_an_answer_that_broke_off_keeps_its_status_and_names_the_error(stage: St
 
 
 def test_headers_are_logged_when_asked_for_and_secrets_are_hidden(stage: Stage, balance: Balance) -> None:
-    log = 'path = "access.log"\nheaders = ["User-Agent", "Authorization", "X-Missing", "X-Key"]\nredact_headers = ["authorization", "X-KEY"]'
+    names = (
+        'headers = ["User-Agent", "Authorization", "X-Missing", "X-Key"]\nredact_headers = ["authorization", "X-KEY"]'
+    )
+    log = f'path = "access.log"\n{names}'
     balancer = balance([stage.target()], Setting(log=log))
     fetch(balancer.port, get("/", "user-agent: me/1", "Authorization: Bearer top-secret", "X-Key: top-secret"))
     line = only_line(balancer)

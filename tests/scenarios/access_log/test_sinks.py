@@ -2,6 +2,7 @@
 
 import contextlib
 import json
+import os
 import signal
 from pathlib import Path
 
@@ -150,8 +151,6 @@ def test_a_full_disk_loses_no_request_and_says_so(stage: Stage, balance: Balance
 
 def test_a_disk_that_is_full_for_a_while_gets_the_lines_later(stage: Stage, balance: Balance, tmp_path: Path) -> None:
     """A pipe stands for the disk: what it cannot take now it takes when it is read."""
-    import os
-
     fifo = tmp_path / "slow-disk"
     os.mkfifo(fifo)
     reader = os.open(fifo, os.O_RDONLY | os.O_NONBLOCK)

@@ -45,8 +45,7 @@ def hold(balancer: Balancer, targets: list[Target], requests: int) -> list[int]:
         streams = await asyncio.gather(*(asyncio.open_connection("127.0.0.1", balancer.port) for _ in range(requests)))
         for _, writer in streams:
             writer.write(GET)
-        while gate.reached < requests:
-            await asyncio.sleep(0.01)
+        await asyncio.to_thread(eventually, lambda: gate.reached, lambda count: count == requests)
         held = [target.in_flight for target in targets]
         gate.open()
         answers = await asyncio.gather(*(reader.readuntil(b"ok") for reader, _ in streams))

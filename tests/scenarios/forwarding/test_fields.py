@@ -160,7 +160,8 @@ def test_the_status_line_and_unknown_fields_of_the_answer_pass_unchanged(
 ) -> None:
     shared_target.forget(
         says(
-            b"HTTP/1.1 299 Odd But Fine\r\nX-Odd:  a  b \r\nset-cookie: a=1\r\nSet-Cookie: b=2\r\nContent-Length: 0\r\n\r\n"
+            b"HTTP/1.1 299 Odd But Fine\r\nX-Odd:  a  b \r\n"
+            b"set-cookie: a=1\r\nSet-Cookie: b=2\r\nContent-Length: 0\r\n\r\n"
         )
     )
     message = fetch(shared.port)

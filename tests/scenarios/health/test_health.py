@@ -215,8 +215,8 @@ def test_a_probe_that_hangs_is_a_failed_one(stage: Stage, balance: Balance) -> N
 
 def test_a_target_that_keeps_failing_stays_out_longer_each_time(stage: Stage, balance: Balance) -> None:
     bad, good = stage.target(says(answer("502 Bad"))), stage.target()
-    pool = f'health.passive.failures = 1\nhealth.passive.eject_min = "100ms"\nhealth.passive.eject_max = "30s"\n{QUICK_PROBES}'
-    balancer = balance([bad, good], Setting(pool=pool))
+    passive = 'failures = 1\nhealth.passive.eject_min = "100ms"\nhealth.passive.eject_max = "30s"'
+    balancer = balance([bad, good], Setting(pool=f"health.passive.{passive}\n{QUICK_PROBES}"))
     load = Load(balancer.port, 2)
     with Background(load):
         eventually(lambda: len(balancer.find("target up", target=bad.name)), lambda count: count >= 3)

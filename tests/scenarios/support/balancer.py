@@ -75,14 +75,15 @@ class Balancer:
             )
 
     def __enter__(self) -> Self:
-        return self.wait_ready()
+        self.wait_ready()
+        return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.end()
 
-    def wait_ready(self) -> "Balancer":
+    def wait_ready(self) -> None:
         """Returns when all workers accept."""
         try:
             eventually(lambda: self.find("ready") or self.process.poll() is not None)
@@ -92,7 +93,6 @@ class Balancer:
             raise
         assert self.process.poll() is None, f"it left: {self.log_text()}"
         self.port = int(self.find("listening")[0]["address"].rpartition(":")[2])
-        return self
 
     # What it says
 

@@ -4,6 +4,7 @@ import asyncio
 import hashlib
 import os
 import signal
+import socket
 from collections.abc import Iterator
 from contextlib import suppress
 from random import Random
@@ -67,7 +68,8 @@ def websocket(stage: Stage) -> Iterator[Target]:
 def test_a_websocket_talks(balance: Balance, websocket: Target) -> None:
     balancer = balance([websocket])
     with connect_sync(f"ws://127.0.0.1:{balancer.port}/chat?room=1") as connection:
-        for message in ["hello", b"\x00\xff", "", "x" * 100_000]:
+        messages: list[str | bytes] = ["hello", b"\x00\xff", "", "x" * 100_000]
+        for message in messages:
             connection.send(message)
             assert connection.recv(timeout=20) == message
         eventually(balancer.in_flight, lambda count: count == 1)
@@ -128,8 +130,6 @@ def test_bytes_that_came_with_the_request_or_the_101_are_not_lost(stage: Stage, 
 
 
 def test_a_half_close_passes_and_the_other_direction_stays_open(stage: Stage, balance: Balance) -> None:
-    import socket
-
     balancer = balance([stage.target(echoes_bytes)])
     with Client(balancer.port) as client:
         client.ask(UPGRADE)

@@ -14,7 +14,6 @@ from equipoise.model import AccessLogSpec
 from equipoise.proxy.access_log import (
     BATCH,
     AccessLog,
-    FileLog,
     JsonLog,
     NullLog,
     Record,

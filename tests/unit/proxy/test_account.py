@@ -52,7 +52,7 @@ def line_and_record(dialogue: Dialogue, request: bytes, answer: bytes) -> tuple[
         (b'GET /a"b\\c HTTP/1.1\r\nHost: x\r\n\r\n', OK),
         (b"HEAD / HTTP/1.1\r\nHost: [::1]:80\r\n\r\n", b"HTTP/1.1 204 No Content\r\n\r\n"),
         (b"GET / HTTP/1.1\r\nHost: x\r\n\r\n", b"HTTP/1.1 404 Not Found\r\nContent-Length: 2000\r\n\r\n" + b"x" * 2000),
-        (b"GET / HTTP/1.1\r\nHost: x\r\nX-Request-Id: mine\"s\r\n\r\n", OK),
+        (b'GET / HTTP/1.1\r\nHost: x\r\nX-Request-Id: mine"s\r\n\r\n', OK),
         (b"GET / HTTP/1.0\r\nConnection: keep-alive\r\n\r\n", OK),
         (b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 5\r\n\r\nhello", OK),
         (b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 0\r\n\r\n", b"HTTP/1.1 500 Oops\r\nContent-Length: 0\r\n\r\n"),

@@ -4,9 +4,9 @@ from collections.abc import Callable
 
 import pytest
 
-from equipoise.proxy.sides import LogPort
 from equipoise.model import RetrySpec, RouteSpec, TargetState
 from equipoise.policy.retry import RESERVE
+from equipoise.proxy.sides import LogPort
 from tests.support.dialogue import GET, OK, Dialogue, down, limits, ok_down, only, status_of, up, web
 from tests.support.ledgers import pool, target
 

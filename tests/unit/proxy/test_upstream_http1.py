@@ -270,3 +270,20 @@ def test_the_target_that_accepts_and_closes_at_once_was_sent_nothing(dialogue: D
     assert a.hears() == b""
     assert dialogue.accept("b").hears() == up(post, body=b"hi")
     assert dialogue.reports == [("web", "a", "reset")]
+
+
+def test_a_connection_that_was_held_when_its_answer_ended_is_read_again(make_dialogue: MakeDialogue) -> None:
+    """A transport may deliver what it had read already when it was paused."""
+    dialogue = make_dialogue(only())
+    client = dialogue.client()
+    client.says(GET)
+    client.stops_reading()
+    a = dialogue.accept()
+    a.says(b"HTTP/1.1 200 OK\r\nContent-Length: 100002\r\n\r\n" + bytes(100_000))
+    assert repr(a) == "held"
+    a.transport.protocol.data_received(b"ok")
+    assert repr(a) == "open"
+    other = dialogue.client()
+    other.says(GET)
+    a.says(OK)
+    assert other.hears() == ok_down(1)

@@ -75,18 +75,40 @@ def rig() -> Iterator[Rig]:
     made.loop.close()
 
 
-def test_what_expires_may_remove_the_others_that_are_due(rig: Rig) -> None:
-    """An idle connection that expires closes, and its end may end others in the same walk."""
+class LastStraw(Transport):
+    """A transport whose closing takes another connection along, at once."""
+
+    other: UpstreamHttp1 | None = None
+
+    def close(self) -> None:
+        super().close()
+        if self.other is not None:
+            self.other.connection_lost(None)
+
+
+def test_what_expires_may_end_another_that_is_due_in_the_same_walk(rig: Rig) -> None:
+    one, other, third = (rig.connection(1) for _ in range(3))
+    straw = LastStraw(rig.loop, one, ("10.0.0.1", 80))
+    straw.other = other
+    one.transport = straw
+    for upstream in (one, other, third):
+        upstream.deadline = 5
+        upstream.idle = True
+        assert rig.idle.put(upstream)
+    rig.services.deadlines.tick(5)
+    assert [upstream.transport.closing for upstream in (one, other, third)] == [True, False, True]
+    assert set(rig.services.deadlines.all) == {one, third}
+
+
+def test_what_was_removed_does_not_expire(rig: Rig) -> None:
     upstreams = [rig.connection(1) for _ in range(4)]
-    deadlines = rig.services.deadlines
     for upstream in upstreams:
         upstream.deadline = 5
         upstream.idle = True
         assert rig.idle.put(upstream)
-    # The first to expire is not the last to be watched: while the walk goes on, places change.
     for upstream in (upstreams[3], upstreams[1]):
-        deadlines.remove(upstream)
-    deadlines.tick(5)
+        rig.services.deadlines.remove(upstream)
+    rig.services.deadlines.tick(5)
     assert [upstream.transport.closing for upstream in upstreams] == [True, False, True, False]
 
 
