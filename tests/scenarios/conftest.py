@@ -16,7 +16,6 @@ from tests.scenarios.support.client import Client
 from tests.scenarios.support.real_target import RealTarget
 from tests.scenarios.support.stage import Stage, Target
 
-
 DEFAULT = Setting()
 
 

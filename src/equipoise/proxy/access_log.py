@@ -122,7 +122,7 @@ class NullLog(AccessLog):
 
 
 # A batch goes to the writer when it has this many lines, or at the next tick.
-BATCH: Final = 256
+BATCH: Final = 512
 _ENCODER: Final = msgspec.json.Encoder()
 
 

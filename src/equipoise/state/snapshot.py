@@ -8,6 +8,7 @@ the old one finishes under it.
 """
 
 from collections.abc import Callable
+from typing import Final
 
 import msgspec
 from mypy_extensions import i64
@@ -19,6 +20,8 @@ from equipoise.policy.routing import Route, Router
 from equipoise.state.ledger import Ledger, PoolLoads
 
 NS_PER_SECOND = 1_000_000_000
+# What a line of the access log says behind the bytes, of a request without a body that went well.
+LOG_END: Final = b',"body":null,"cache":"off","error":null,"why":%b}\n'
 
 # Makes an algorithm by its name for the loads of a pool; the worker passes one that brings the random generator.
 AlgorithmMaker = Callable[[str, Loads], Algorithm]
@@ -33,8 +36,8 @@ class Target:
         self.host = spec.host
         self.port = spec.port
         self.addresses = spec.addresses
-        # What a line of the access log says between the status and the number of attempts.
-        self.log_piece = b',"target":%b,"pool":%b,"attempts":' % (json_text(spec.name), json_text(pool))
+        # What a line of the access log says between the status and the time of a request that needed one attempt.
+        self.log_piece = b',"target":%b,"pool":%b,"attempts":1,"duration_ms":' % (json_text(spec.name), json_text(pool))
 
 
 class Pool:
@@ -53,7 +56,8 @@ class Pool:
         self.targets = [Target(spec.name, target) for target in choosable(spec)]
         # Why a target was picked, for the access log, by the number in flight there: made once, not for each request.
         self.reasons = [f"{spec.algorithm}: {count} in flight, {len(self.targets)} targets" for count in range(256)]
-        self.reasons_json = [json_text(reason)[1:-1] for reason in self.reasons]
+        # The rest of a line of the access log from there on, for a request that went well.
+        self.log_ends = [LOG_END % json_text(reason) for reason in self.reasons]
 
     def reason(self, in_flight: i64) -> str:
         """Why a target with so many in flight was picked."""
@@ -61,11 +65,11 @@ class Pool:
             return self.reasons[in_flight]
         return f"{self.algorithm_name}: {in_flight} in flight, {len(self.targets)} targets"
 
-    def reason_json(self, in_flight: i64) -> bytes:
-        """The same as JSON, without the quotes."""
+    def log_end(self, in_flight: i64) -> bytes:
+        """The end of its line of the access log, from the body on."""
         if in_flight < 256:
-            return self.reasons_json[in_flight]
-        return json_text(self.reason(in_flight))[1:-1]
+            return self.log_ends[in_flight]
+        return LOG_END % json_text(self.reason(in_flight))
 
 
 class Limits:

@@ -1,9 +1,12 @@
 """When a failed attempt is made again at another target, and when it must not be."""
 
+from collections.abc import Iterator
+from dataclasses import dataclass
+
 import pytest
 
 from tests.scenarios.conftest import Balance
-from tests.scenarios.support.balancer import Setting
+from tests.scenarios.support.balancer import Balancer, Setting, urls
 from tests.scenarios.support.client import GET, Client, Load, chunked, fetch, get, post
 from tests.scenarios.support.polling import eventually
 from tests.scenarios.support.stage import (
@@ -52,28 +55,43 @@ def test_when_no_target_takes_a_connection_the_client_hears_502(stage: Stage, ba
     assert fetch(balancer.port).status == 502
 
 
+@dataclass
+class Pair:
+    """A balancer before two targets, for several tests."""
+
+    balancer: Balancer
+    bad: Target
+    good: Target
+
+
+@pytest.fixture(scope="module")
+def pair(shared_stage: Stage, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pair]:
+    """Nothing takes either of its targets out; each test says what they do."""
+    targets = [shared_stage.target(), shared_stage.target()]
+    with Balancer(tmp_path_factory.mktemp("pair"), NEVER_OUT.text(urls(targets))) as balancer:
+        yield Pair(balancer, *targets)
+
+
 @pytest.mark.parametrize("method", SAFE)
 @pytest.mark.parametrize("script", [resets, says_and_closes()], ids=["reset", "closed"])
-def test_a_safe_request_is_sent_again_after_a_break(
-    stage: Stage, balance: Balance, script: Script, method: str
-) -> None:
-    bad, good = stage.target(script), stage.target()
-    balancer = balance([bad, good], NEVER_OUT)
-    with Client(balancer.port) as client:
+def test_a_safe_request_is_sent_again_after_a_break(pair: Pair, script: Script, method: str) -> None:
+    pair.bad.forget(script)
+    pair.good.forget(says(answer()))
+    with Client(pair.balancer.port) as client:
         for _ in range(4):
             client.send(request(method))
             assert client.answer(method).status == 200
-    assert len(bad.requests) >= 1
-    assert len(good.requests) == 4
+    assert len(pair.bad.requests) >= 1
+    assert len(pair.good.requests) == 4
 
 
 @pytest.mark.parametrize("method", UNSAFE)
-def test_an_unsafe_request_that_was_sent_is_never_sent_again(stage: Stage, balance: Balance, method: str) -> None:
-    targets = [stage.target(resets) for _ in range(3)]
-    balancer = balance(targets, NEVER_OUT)
+def test_an_unsafe_request_that_was_sent_is_never_sent_again(pair: Pair, method: str) -> None:
+    for target in (pair.bad, pair.good):
+        target.forget(resets)
     for sent in range(1, 7):
-        assert fetch(balancer.port, request(method)).status == 502
-        assert sum(len(target.requests) for target in targets) == sent
+        assert fetch(pair.balancer.port, request(method)).status == 502
+        assert len(pair.bad.requests) + len(pair.good.requests) == sent
 
 
 def test_each_post_reaches_a_target_at_most_once_whatever_the_targets_do(

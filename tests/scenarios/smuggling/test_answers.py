@@ -3,9 +3,10 @@
 import pytest
 
 from tests.scenarios.conftest import Balance
+from tests.scenarios.support.balancer import Balancer
 from tests.scenarios.support.client import GET, Client, fetch
 from tests.scenarios.support.messages import ClosedEarlyError
-from tests.scenarios.support.stage import Call, Stage, answer, says
+from tests.scenarios.support.stage import Call, Stage, Target, answer, says
 
 OK = b"HTTP/1.1 200 OK\r\n"
 BAD_ANSWERS = {
@@ -36,14 +37,17 @@ BAD_ANSWERS = {
 
 @pytest.mark.parametrize("name", BAD_ANSWERS)
 def test_a_malformed_answer_is_502_and_its_connection_is_not_used_again(
-    stage: Stage, balance: Balance, name: str
+    shared: Balancer, shared_target: Target, name: str
 ) -> None:
-    async def lies_once(call: Call) -> None:
-        await call.send(BAD_ANSWERS[name] if len(call.target.requests) == 1 else answer())
+    # Which request of its connection each of them was.
+    places: list[int] = []
 
-    target = stage.target(lies_once)
-    balancer = balance([target])
-    with Client(balancer.port) as client:
+    async def lies_once(call: Call) -> None:
+        places.append(call.number)
+        await call.send(BAD_ANSWERS[name] if len(places) == 1 else answer())
+
+    shared_target.forget(lies_once)
+    with Client(shared.port) as client:
         message = client.ask(GET)
         while message.status < 200:
             message = client.answer()
@@ -52,8 +56,9 @@ def test_a_malformed_answer_is_502_and_its_connection_is_not_used_again(
         assert b"hello" not in message.body
         client.send(GET)
         assert client.answer().body == b"ok"
-    assert target.connections == 2
-    balancer.wait_idle()
+    assert len(places) == 2
+    assert places[1] == 1
+    shared.wait_idle()
 
 
 @pytest.mark.parametrize(

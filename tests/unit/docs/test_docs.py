@@ -1,0 +1,194 @@
+"""What the documentation shows is there: links, configurations, commands, fields, kinds of errors, code."""
+
+import re
+import shlex
+from pathlib import Path
+
+import pytest
+
+from equipoise.cli.reference import commands
+from equipoise.config.decode import plain
+from equipoise.config.load import parse
+from equipoise.proxy.access_log import FullRecord
+from equipoise.proxy.exchange import OUTCOMES
+
+ROOT = Path(__file__).parents[3]
+SOURCE = ROOT / "src" / "equipoise"
+EXAMPLES = ROOT / "examples"
+TOP = [ROOT / name for name in ("README.md", "CONTRIBUTING.md", "CHANGELOG.md")]
+DOCS = sorted((ROOT / "docs").rglob("*.md"))
+PAGES = [path for path in TOP if path.exists()] + DOCS + sorted(EXAMPLES.rglob("*.md"))
+
+FENCE = re.compile(r"^( *)```([^\n`]*)\n(.*?)^\1```", re.MULTILINE | re.DOTALL)
+LINK = re.compile(r"\[[^\]\n]*\]\(([^)\s]+)\)|<(?:img|source|a)\s[^>]*(?:src|srcset|href)=\"([^\"]+)\"")
+HEADING = re.compile(r"^#+ (.*)$", re.MULTILINE)
+TARGETS = 'targets = ["http://127.0.0.1:9001"]'
+
+
+def name(path: Path) -> str:
+    return str(path.relative_to(ROOT))
+
+
+def blocks(path: Path, language: str) -> list[str]:
+    """The fenced blocks of a page in one language."""
+    return [match[3] for match in FENCE.finditer(path.read_text()) if match[2].partition(" ")[0] == language]
+
+
+def prose(path: Path) -> str:
+    """A page without its fenced blocks."""
+    return FENCE.sub("", path.read_text())
+
+
+def links(path: Path) -> list[str]:
+    """The links of a page that lead to files of ours."""
+    text = re.sub(r"`[^`\n]*`", "", prose(path))
+    found = [match[1] or match[2] for match in LINK.finditer(text)]
+    return [link for link in found if not re.match(r"[a-z]+:", link)]
+
+
+def anchors(path: Path) -> set[str]:
+    """What the headings of a page are called in a link, by GitHub's rule."""
+    headings = [re.sub(r"\[([^\]]*)\]\([^)]*\)", r"\1", heading) for heading in HEADING.findall(prose(path))]
+    return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
+
+
+def problem(page: Path, link: str) -> str | None:
+    """Why a link leads nowhere; None when it leads somewhere."""
+    file, _, anchor = link.partition("#")
+    target = (page.parent / file).resolve() if file else page
+    if not target.exists():
+        return f"{link}: no such file"
+    if anchor and target.suffix == ".md" and anchor not in anchors(target):
+        return f"{link}: no such heading"
+    return None
+
+
+@pytest.mark.parametrize("page", PAGES, ids=name)
+def test_every_link_leads_somewhere(page: Path) -> None:
+    assert [found for link in links(page) if (found := problem(page, link)) is not None] == []
+
+
+def test_a_link_to_nowhere_is_found(tmp_path: Path) -> None:
+    page = tmp_path / "page.md"
+    page.write_text(
+        "# One `two`\n[a](page.md#one-two) [b](page.md#three) [c](other.md) `[d](e.md)`\n```\n[f](g.md)\n```\n"
+    )
+    found = [problem(page, link) for link in links(page)]
+    assert found == [None, "page.md#three: no such heading", "other.md: no such file"]
+
+
+def test_every_page_is_on_the_map() -> None:
+    index = ROOT / "docs" / "index.md"
+    on_map = {(index.parent / link.partition("#")[0]).resolve() for link in links(index)}
+    assert [name(page) for page in DOCS if page != index and page not in on_map] == []
+
+
+# Configurations
+
+
+def completed(text: str) -> str:
+    """A part of a configuration with what it leaves out; a whole one as it is."""
+    if re.search(r"^(listen|\[\[listeners\]\])", text, re.MULTILINE):
+        return text
+    missing = "" if "targets" in text else f"pools.default.{TARGETS}\n"
+    return f'listen = "127.0.0.1:0"\n{missing}{text}'
+
+
+# Every configuration that a page shows, whole or a part, by the page's name and its number there.
+CONFIGURATIONS = {f"{name(page)}:{i}": text for page in PAGES for i, text in enumerate(blocks(page, "toml"))}
+DEFAULTS = {place: text for place, text in CONFIGURATIONS.items() if text.startswith("# The defaults")}
+
+
+@pytest.mark.parametrize("place", CONFIGURATIONS)
+def test_every_configuration_shown_is_good(place: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    for folder in EXAMPLES.iterdir():
+        monkeypatch.syspath_prepend(folder)
+    parse(completed(CONFIGURATIONS[place]), {})
+
+
+@pytest.mark.parametrize("place", DEFAULTS)
+def test_what_is_called_the_defaults_is_what_is_in_force_without(place: str) -> None:
+    without = f'listen = "127.0.0.1:0"\n[pools.default]\n{TARGETS}\n'
+    assert plain(parse(completed(DEFAULTS[place]), {})) == plain(parse(without, {}))
+
+
+def test_the_pages_on_health_limits_and_the_log_show_the_defaults() -> None:
+    """Otherwise the test before this one would pass for want of anything to compare."""
+    shown = {place.partition(":")[0] for place in DEFAULTS}
+    folder = "docs/how-to"
+    assert shown >= {f"{folder}/health-and-retries.md", f"{folder}/limits-and-timeouts.md", f"{folder}/access-log.md"}
+
+
+# Commands
+
+
+def command_lines(page: Path) -> list[str]:
+    """The `equipoise ...` commands that a page shows, in blocks of shell and in the text."""
+    text = "\n".join(blocks(page, "sh") + blocks(page, "console") + blocks(page, "ini"))
+    pattern = r"(?:^|[\s=/])(?:equipoise|python -m equipoise) (?=[a-z-])([^\n|&;<>#`]*)"
+    shown = re.findall(pattern, text)
+    for span in re.findall(r"`([^`\n]+)`", prose(page)):
+        shown += re.findall(r"^(?:equipoise|python -m equipoise) (?=[a-z-])([^|&;<>#]*)", span)
+    return shown
+
+
+def wrong(line: str) -> str | None:
+    """What a command line names that there is not."""
+    known = {command.name: {each for option in command.options for each in option.names} for command in commands()}
+    # A sign of its own for quotes that a shell line leaves open when it is cut.
+    words = shlex.split(line.replace("'", "").replace('"', ""))
+    command = "" if words[0].startswith("-") else words.pop(0)
+    if command not in known:
+        return f"{line}: no command {command}"
+    options = [word.partition("=")[0] for word in words if re.match(r"--?[a-z]", word)]
+    strange = [option for option in options if option not in known[command] | {"--help"}]
+    return f"{line}: no option {', '.join(strange)}" if strange else None
+
+
+@pytest.mark.parametrize("page", PAGES, ids=name)
+def test_every_command_shown_is_there(page: Path) -> None:
+    assert [found for line in command_lines(page) if (found := wrong(line)) is not None] == []
+
+
+def test_commands_are_shown_and_a_wrong_one_is_found() -> None:
+    assert len([line for page in PAGES for line in command_lines(page)]) > 20
+    assert wrong("run -c file.toml --help") is None
+    assert wrong("demo --duration=5 --kil-at 3") == "demo --duration=5 --kil-at 3: no option --kil-at"
+    assert wrong("walk") == "walk: no command walk"
+
+
+@pytest.mark.parametrize("page", PAGES, ids=name)
+def test_every_target_of_make_is_there(page: Path) -> None:
+    known = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
+    text = "\n".join([*blocks(page, "sh"), *re.findall(r"`([^`\n]+)`", prose(page))])
+    assert set(re.findall(r"^make ([a-z-]+)", text, re.MULTILINE)) - known == set()
+
+
+# What the references list
+
+
+def rows(page: str, heading: str) -> list[str]:
+    """The first column of the first table below a heading."""
+    text = (ROOT / page).read_text().partition(heading)[2]
+    table = re.search(r"^\|[- |]+\|\n((?:\|.*\n)+)", text, re.MULTILINE)
+    assert table is not None
+    return re.findall(r"^\| `([^`]+)` \|", table[1], re.MULTILINE)
+
+
+def test_the_access_logs_reference_has_every_field_in_order() -> None:
+    assert rows("docs/reference/access-log.md", "# Access log") == list(FullRecord.__struct_fields__)
+
+
+def test_the_access_logs_reference_has_every_kind_of_error() -> None:
+    call = re.compile(r'(?:upstream_failed|refused|client_failed|ProxyError)\(\s*"(\w+)"')
+    kinds = {kind for path in SOURCE.rglob("*.py") for kind in call.findall(path.read_text())} | {"malformed"}
+    assert set(rows("docs/reference/access-log.md", "## `error`")) == kinds | OUTCOMES.keys()
+
+
+# Code
+
+
+@pytest.mark.parametrize("page", DOCS, ids=name)
+def test_every_piece_of_python_is_that_of_an_example(page: Path) -> None:
+    sources = [path.read_text() for path in EXAMPLES.rglob("*.py")]
+    assert [code for code in blocks(page, "python") if not any(code.strip() in source for source in sources)] == []
