@@ -1,7 +1,6 @@
 """What the documentation shows is there: links, configurations, commands, fields, kinds of errors, code."""
 
 import re
-import shlex
 from pathlib import Path
 
 import pytest
@@ -125,8 +124,9 @@ def test_the_pages_on_health_limits_and_the_log_show_the_defaults() -> None:
 def command_lines(page: Path) -> list[str]:
     """The `equipoise ...` commands that a page shows, in blocks of shell and in the text."""
     text = "\n".join(blocks(page, "sh") + blocks(page, "console") + blocks(page, "ini"))
-    pattern = r"(?:^|[\s=/])(?:equipoise|python -m equipoise) (?=[a-z-])([^\n|&;<>#`]*)"
-    shown = re.findall(pattern, text)
+    # At the beginning of a line, perhaps behind settings of the environment; behind another command; behind a path.
+    pattern = r"(?:^(?:\$ |[A-Z_]+=\S* )*|&& |[=/])(?:equipoise|python -m equipoise) (?=[a-z-])([^\n|&;<>#`]*)"
+    shown = re.findall(pattern, text, re.MULTILINE)
     for span in re.findall(r"`([^`\n]+)`", prose(page)):
         shown += re.findall(r"^(?:equipoise|python -m equipoise) (?=[a-z-])([^|&;<>#]*)", span)
     return shown
@@ -135,8 +135,7 @@ def command_lines(page: Path) -> list[str]:
 def wrong(line: str) -> str | None:
     """What a command line names that there is not."""
     known = {command.name: {each for option in command.options for each in option.names} for command in commands()}
-    # A sign of its own for quotes that a shell line leaves open when it is cut.
-    words = shlex.split(line.replace("'", "").replace('"', ""))
+    words = line.replace("'", "").replace('"', "").split()
     command = "" if words[0].startswith("-") else words.pop(0)
     if command not in known:
         return f"{line}: no command {command}"
