@@ -81,7 +81,7 @@ define run_tests
 	$(2) EQUIPOISE_EXPECT=$(1) $(PYTEST) -n $(JOBS) --dist loadfile --ignore tests/scenarios \
 		--junit-xml $(REPORTS)/units-$(1).xml $(PYTEST_ARGS) || status=1; \
 	if [ -d tests/scenarios ]; then \
-		$(2) EQUIPOISE_EXPECT=$(1) $(PYTEST) tests/scenarios --junit-xml $(REPORTS)/scenarios-$(1).xml $(PYTEST_ARGS) || status=1; \
+		$(2) EQUIPOISE_EXPECT=$(1) $(PYTEST) -n $(JOBS) --dist loadfile tests/scenarios --junit-xml $(REPORTS)/scenarios-$(1).xml $(PYTEST_ARGS) || status=1; \
 	fi; exit $$status
 endef
 

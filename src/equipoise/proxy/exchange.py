@@ -241,11 +241,11 @@ class Exchange(Account):
         """Passes on the answer; from here on there is no other attempt."""
         self._count_answer(head.status)
         self.bytes_out = len(body)
-        self.held = []
+        if self.held:
+            self.held = []
         self.replayable = False
         if last:
-            # First: the connection may be idle already, and back-pressure from this answer is not its next exchange's.
-            self.upstream = None
+            self._leave_target()
         self.downstream.send_head(head, body, last)
         if last:
             self.finish()
@@ -254,10 +254,18 @@ class Exchange(Account):
         """Passes on more of the answer's body."""
         self.bytes_out += len(data)
         if last:
-            self.upstream = None
+            self._leave_target()
         self.downstream.send_body(data, last)
         if last:
             self.finish()
+
+    def _leave_target(self) -> None:
+        """The answer is whole: nothing is in flight at the target any more, and the client must not see it earlier.
+
+        The connection may be idle already, and back-pressure from this answer is not its next exchange's.
+        """
+        self.upstream = None
+        self._release()
 
     def switched(self, head: ResponseHead, rest: bytes) -> None:
         """Turns both connections into a tunnel, which holds the lease until it closes."""

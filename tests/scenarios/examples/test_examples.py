@@ -58,7 +58,7 @@ def waits(gate: Gate) -> Script:
 def test_affinity_gives_each_user_one_target_in_every_worker(stage: Stage, run: Run) -> None:
     targets = [stage.target() for _ in range(3)]
     balancer = run("custom-algorithm", targets)
-    users = [f"user-{number}" for number in range(12)]
+    users = [f"user-{number}" for number in range(60)]  # enough that each target is somebody's
     for _ in range(4):
         for user in users:
             assert fetch(balancer.port, get("/", f"X-User: {user}")).status == 200
