@@ -4,7 +4,9 @@ Owns: the file, the bounded queue before it, and what happens when it cannot be 
 Refuses to know: what the lines say.
 """
 
+import fcntl
 import os
+import stat
 import threading
 from collections import deque
 from collections.abc import Callable
@@ -41,6 +43,7 @@ class BatchWriter:
         self.closing = False
         # The thread's own.
         self.descriptor = self._open()
+        self.shared = not stat.S_ISREG(os.fstat(self.descriptor).st_mode)
         self.failing = False
         # The file ends in the beginning of a line whose rest was dropped.
         self.torn = False
@@ -119,7 +122,7 @@ class BatchWriter:
         view = memoryview(data)
         while view:
             try:
-                view = view[os.write(self.descriptor, view) :]
+                view = view[self._write_some(view) :]
             except OSError as error:
                 if not self._wait_for_disk(error):
                     self.dropped += count
@@ -132,6 +135,25 @@ class BatchWriter:
         if self.failing:
             self.failing = False
             self.on_trouble(f"access log {self.path}: writing works again; {self.dropped} lines were dropped so far")
+
+    def _write_some(self, view: memoryview) -> int:
+        """One write; into a pipe or a socket a whole batch, or the lines of two workers would end up inside each other.
+
+        A regular file needs no lock: appending to it is atomic.
+        """
+        if not self.shared:
+            return os.write(self.descriptor, view)
+        fcntl.lockf(self.descriptor, fcntl.LOCK_EX)
+        done = 0
+        try:
+            while done < len(view):
+                done += os.write(self.descriptor, view[done:])
+        except OSError:
+            if done == 0:
+                raise
+        finally:
+            fcntl.lockf(self.descriptor, fcntl.LOCK_UN)
+        return done
 
     def _wait_for_disk(self, error: OSError) -> bool:
         """Says once that writing fails, then waits; false when this batch is to be given up."""

@@ -64,6 +64,8 @@ def announce(log: AppLog, config: Config) -> None:
     )
     if not is_compiled():
         log.warning("INTERPRETED: the data path is not compiled and costs about 20 times the CPU", compiled=False)
+    if config.admin.enabled:
+        log.info("the admin API is not served by this version", address=config.admin.listen)
 
 
 def raise_file_limit() -> None:

@@ -150,3 +150,26 @@ def replace_descriptor(writer: BatchWriter, path: Path) -> None:
     descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
     os.dup2(descriptor, writer.descriptor)
     os.close(descriptor)
+
+
+def test_lines_of_two_writers_into_one_slow_pipe_stay_whole() -> None:
+    """As two workers would: in processes of their own, since the lock between them belongs to a process."""
+    code = (
+        "import sys\n"
+        "from equipoise.proxy.log_file import BatchWriter\n"
+        "writer = BatchWriter('-', lambda what: None)\n"
+        "for number in range(60):\n"
+        "    writer.put((sys.argv[1] * 300 + '\\n').encode() * 40, 40)\n"
+        "writer.close()\n"
+    )
+    reading, writing = os.pipe()
+    writers = [subprocess.Popen([sys.executable, "-c", code, letter], stdout=writing) for letter in "ab"]
+    os.close(writing)
+    pieces = []
+    while piece := os.read(reading, 4_000):
+        pieces.append(piece)
+    os.close(reading)
+    assert [writer.wait(20) for writer in writers] == [0, 0]
+    lines = b"".join(pieces).splitlines()
+    assert len(lines) == 2 * 60 * 40
+    assert set(lines) == {b"a" * 300, b"b" * 300}
