@@ -8,6 +8,7 @@ The loops are interpreted in both modes, so a figure holds one call from interpr
 50 ns each that the data path itself does not pay.
 """
 
+import asyncio
 import json
 import mmap
 import random
@@ -15,9 +16,15 @@ import sys
 import time
 from collections import deque
 from collections.abc import Callable
+from typing import Any
 
 from benchmarks.model import REQUEST_HEADERS, body_path
+from equipoise.model import AccessLogSpec, PoolSpec, TargetSpec, World
 from equipoise.policy.balance import ALGORITHMS
+from equipoise.proxy.access_log import AccessLog, JsonLog, Record, encode_line
+from equipoise.proxy.data_path import DataPath
+from equipoise.proxy.sides import LogPort
+from equipoise.proxy.upstream_http1 import UpstreamHttp1
 from equipoise.state import ledger as ledger_module
 from equipoise.state.ledger import Lease, Ledger, PoolLoads
 from equipoise.wire.http1 import RequestHead, ResponseHead
@@ -105,12 +112,81 @@ def picks(targets: int, workers: int) -> Callable[[int], None]:
     return loop
 
 
+class Wire:
+    """A transport that ends in nothing."""
+
+    def __init__(self) -> None:
+        self.write = deque[bytes](maxlen=1).append
+
+    def get_extra_info(self, _: str) -> tuple[str, int]:
+        """The address of whoever it is."""
+        return ("127.0.0.1", 40000)
+
+    def set_write_buffer_limits(self, high: int, low: int) -> None:
+        """Takes any amount."""
+
+
+def exchanges(log: str) -> Callable[[int], None]:
+    """A loop of whole exchanges between transports in memory, with no kernel and no event loop.
+
+    Args:
+        log: `off`; `line`, the JSON sink as it is; or `record`, each line from a record, as other sinks get it.
+    """
+    memory = mmap.mmap(-1, Ledger.size(1, 8))
+    path = DataPath(Ledger(memory, 1, 8, 0), asyncio.new_event_loop(), lambda *_: None)
+    targets = [TargetSpec(f"t{n}", "", "127.0.0.1", 1, n, ("127.0.0.1",)) for n in range(1, 6)]
+    path.apply(World((PoolSpec("default", 0, targets=tuple(targets)),), access_log=AccessLogSpec(enabled=False)))
+    if log == "line":
+        path.services.log = LogPort(Nowhere(), 4096, ())
+    elif log == "record":
+        path.services.log = LogPort(Encoded(), 4096, ())
+    client = path.downstream()
+    client.connection_made(Wire())
+    upstreams = []
+    for target in targets:
+        upstream: Any = UpstreamHttp1(path.services, target.slot)
+        upstream.connection_made(Wire())
+        upstream.idle = True
+        path.services.idle.put(upstream)
+        upstreams.append(upstream)
+    request, response = request_bytes(), response_bytes() + b"x" * 100
+
+    def loop(turns: int) -> None:
+        # One at a time, so the targets take turns, also from one loop to the next.
+        for turn in range(turns // 5 * 5):
+            client.data_received(request)
+            upstreams[turn % 5].data_received(response)
+
+    return loop
+
+
+class Nowhere(JsonLog):
+    """The JSON sink without its file."""
+
+    def __init__(self) -> None:
+        """Opens nothing."""
+
+    def put(self, lines: list[bytes]) -> None:
+        """Joins, as for a file."""
+        b"".join(lines)
+
+
+class Encoded(AccessLog):
+    """A sink that gets records and encodes each."""
+
+    def write(self, record: Record) -> None:
+        """As the JSON sink does with what is not plain."""
+        encode_line(record)
+
+
 def main() -> None:
     """Time everything."""
     figures = {
         f"scan, request head of {len(request_bytes())} B": best_ns(scan_request),
         f"scan, response head of {len(response_bytes())} B": best_ns(scan_response),
     }
+    for log, words in (("off", "no log"), ("line", "JSON log"), ("record", "JSON log, from records")):
+        figures[f"exchange in memory, {words}"] = best_ns(exchanges(log))
     for targets, workers in SHAPES:
         name = f"pick, {targets} targets, {workers} {'worker' if workers == 1 else 'workers'}"
         figures[name] = best_ns(picks(targets, workers))

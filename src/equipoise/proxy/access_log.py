@@ -121,8 +121,8 @@ class NullLog(AccessLog):
         """See `AccessLog.write`."""
 
 
-# A batch goes to the writer when it has this many lines, or at the next tick.
-BATCH: Final = 512
+# Lines are joined when there are this many, or at the next tick: few enough that they are still in the cache.
+BATCH: Final = 64
 _ENCODER: Final = msgspec.json.Encoder()
 
 
@@ -183,12 +183,16 @@ class JsonLog(AccessLog):
         self.writer = BatchWriter(path, on_trouble)
 
     def put(self, lines: list[bytes]) -> None:
-        """Takes finished lines."""
-        self.writer.put(b"".join(lines), len(lines))
+        """Takes finished lines; they are written by the next tick."""
+        self.writer.put(b"".join(lines), len(lines), soon=False)
 
     def write(self, record: Record) -> None:
         """See `AccessLog.write`."""
         self.put([encode_line(record)])
+
+    def tick(self) -> None:
+        """See `AccessLog.tick`."""
+        self.writer.hurry()
 
     def reopen(self) -> None:
         """See `AccessLog.reopen`."""

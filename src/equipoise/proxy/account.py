@@ -4,8 +4,8 @@ Owns: the facts of an exchange that outlive its attempts, and their two forms: a
 requests into the JSON sink, the line itself.
 Refuses to know: the order of the phases (exchange), where lines go (access_log).
 
-The second form exists for its price: joined from pieces that are mostly there already it costs a fifth of building a
-record and encoding it (benchmarks/micro.py). A test holds the two forms equal.
+The second form exists for its price: joined from pieces that are mostly there already it costs a fraction of building
+a record and encoding it (`python -m benchmarks.micro`). A test holds the two forms equal.
 """
 
 from typing import Final

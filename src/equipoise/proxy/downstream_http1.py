@@ -1,7 +1,7 @@
 """HTTP/1.1 towards a client: one connection, its requests one after the other.
 
-Owns: reading requests and their framing, pipelining, keep-alive, the client's deadlines, how an answer is framed for
-it. Refuses to know: targets, retries, what is logged.
+Owns: reading requests and their framing, pipelining, keep-alive, the client's deadlines, how answers are framed for it.
+Refuses to know: targets, retries, what is logged.
 """
 
 from http import HTTPStatus

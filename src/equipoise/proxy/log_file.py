@@ -14,6 +14,8 @@ from typing import Final
 
 # Bytes that may wait for the disk; at 400 bytes a line these are some 40,000 lines.
 MAX_QUEUE: Final = 16 * 1024 * 1024
+# Bytes that are worth waking the writing thread for before the next tick.
+ENOUGH: Final = 256 * 1024
 # Seconds between two attempts while the file cannot be written.
 RETRY_SECONDS: Final = 0.5
 
@@ -50,12 +52,13 @@ class BatchWriter:
         self.thread = threading.Thread(target=self._run, name="access-log", daemon=True)
         self.thread.start()
 
-    def put(self, lines: bytes, count: int) -> None:
+    def put(self, lines: bytes, count: int, *, soon: bool = True) -> None:
         """Queues lines; when the queue is full they are dropped and counted.
 
         Args:
             lines: whole lines.
             count: how many.
+            soon: write them now; otherwise with the next call of `hurry`, or when there are many.
         """
         with self.wake:
             if self.waiting + len(lines) > MAX_QUEUE:
@@ -63,7 +66,14 @@ class BatchWriter:
                 return
             self.queue.append((lines, count))
             self.waiting += len(lines)
-            self.wake.notify()
+            if soon or self.waiting >= ENOUGH:
+                self.wake.notify()
+
+    def hurry(self) -> None:
+        """Has written what is queued."""
+        with self.wake:
+            if self.queue:
+                self.wake.notify()
 
     def reopen(self) -> None:
         """Opens the path again before the next write: the file was renamed."""
