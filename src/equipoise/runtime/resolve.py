@@ -99,7 +99,11 @@ class Resolver:
         self._running.add(name)
         try:
             async with self._gate:
-                self._asked[name] = asyncio.get_running_loop().time()
+                now = asyncio.get_running_loop().time()
+                self._asked[name] = now
+                if name in self._due:
+                    # Set before the answer: whoever is in a hurry meanwhile may have seen what is newer than it.
+                    self._due[name] = now + INTERVAL
                 found = await asyncio.wait_for(self._query(name), LOOKUP_TIMEOUT)
         except (OSError, UnicodeError, TimeoutError) as error:
             self._failed(name, str(error) or "no answer in time")
@@ -112,7 +116,6 @@ class Resolver:
         if name not in self._due:  # nobody wants to know any more
             self._asked.pop(name, None)
             return
-        self._due[name] = asyncio.get_running_loop().time() + INTERVAL
         if self._failing.pop(name, ""):
             self._log.info("name resolves again", name=name, addresses=list(found))
         if self._known.get(name) != found:
@@ -123,7 +126,8 @@ class Resolver:
         if name not in self._due:
             return
         known = bool(self._known.get(name))
-        self._due[name] = asyncio.get_running_loop().time() + (INTERVAL if known else HURRY)
+        if not known:
+            self._due[name] = asyncio.get_running_loop().time() + HURRY
         if name not in self._failing:
             # The old addresses stay: the name service being away is no reason to lose targets that answer. Whether they
             # still do is what health is for.
