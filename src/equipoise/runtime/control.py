@@ -222,3 +222,23 @@ class Channel(asyncio.Protocol, Generic[Received]):
     def connection_lost(self, exc: Exception | None) -> None:
         """See asyncio."""
         self._on_closed(self._broken or (str(exc) if exc else ""))
+
+
+async def attach(channel: Channel[Received], sock: socket.socket) -> None:
+    """Hands our end of a channel to the loop, which owns its descriptor from then on, whatever happens.
+
+    uvloop ties the socket object to the transport only when the connection is made. When the other side is gone by
+    then, the loop closes the descriptor, and the object would close the number once more, which may be anybody's by
+    that time.
+
+    Raises:
+        OSError: the channel could not be attached.
+    """
+    sock.settimeout(0)
+    try:
+        transport, _ = await asyncio.get_running_loop().create_unix_connection(lambda: channel, sock=sock)
+    except BaseException:
+        sock.detach()
+        raise
+    if transport.is_closing():
+        sock.detach()

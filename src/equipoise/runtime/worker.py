@@ -37,6 +37,7 @@ from equipoise.runtime.control import (
     ReopenLogs,
     Report,
     ToWorker,
+    attach,
     receive_bootstrap,
 )
 from equipoise.runtime.listen import BACKLOG
@@ -80,8 +81,7 @@ class Worker:
 
     async def run(self, control: socket.socket) -> int:
         """Live until drained; the exit code."""
-        control.settimeout(0)
-        await self._loop.create_unix_connection(lambda: self._channel, sock=control)
+        await attach(self._channel, control)
         app_log.forward(self._say)
         self._tick()
         async with asyncio.TaskGroup() as tasks:

@@ -33,6 +33,7 @@ from equipoise.runtime.control import (
     Report,
     ToSupervisor,
     ToWorker,
+    attach,
 )
 from equipoise.runtime.listen import Listener
 from equipoise.runtime.startup import Memory
@@ -304,9 +305,8 @@ class Workers:
 
 
 async def _connect(process: _Process, control: socket.socket) -> None:
-    control.settimeout(0)
     try:
-        await asyncio.get_running_loop().create_unix_connection(lambda: process.channel, sock=control)
+        await attach(process.channel, control)
     except OSError:
         process.popen.kill()
 

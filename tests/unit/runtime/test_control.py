@@ -26,6 +26,7 @@ from equipoise.runtime.control import (
     Report,
     ToSupervisor,
     ToWorker,
+    attach,
     frame,
     receive_bootstrap,
 )
@@ -95,8 +96,7 @@ class End:
         self.channel = Channel(TO_WORKER, self.got.put_nowait, self.closed.put_nowait)
 
     async def connect(self) -> None:
-        self.sock.settimeout(0)
-        await asyncio.get_running_loop().create_unix_connection(lambda: self.channel, sock=self.sock)
+        await attach(self.channel, self.sock)
 
 
 def with_ends(test: Callable[[End, End], Awaitable[None]]) -> None:
@@ -160,3 +160,19 @@ def test_sending_to_an_end_that_is_gone_is_no_error() -> None:
         a.channel.send(Drain(1.0))
 
     with_ends(test)
+
+
+def test_a_channel_whose_other_end_is_gone_at_once_closes_its_descriptor_only_once() -> None:
+    async def run() -> None:
+        for _ in range(50):
+            ours, theirs = socket.socketpair()
+            theirs.close()
+            await End(ours).connect()
+            while ours.fileno() >= 0:  # noqa: ASYNC110 -- the loop lets go of it in its own time
+                await asyncio.sleep(0)
+
+    async def bounded() -> None:
+        async with asyncio.timeout(10):
+            await run()
+
+    uvloop.run(bounded())
