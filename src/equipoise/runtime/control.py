@@ -184,6 +184,7 @@ class Channel(asyncio.Protocol, Generic[Received]):
         self._transport: asyncio.WriteTransport | None = None
         self._waiting: list[bytes] = []
         self._broken = ""
+        self._hung_up = False
 
     def send(self, message: ToWorker | ToSupervisor) -> None:
         """Send, or drop when the other side is gone: its end is noticed by `on_closed`."""
@@ -193,7 +194,8 @@ class Channel(asyncio.Protocol, Generic[Received]):
             self._transport.write(frame(message))
 
     def close(self) -> None:
-        """Hang up, after what was sent is gone."""
+        """Hang up, after what was sent is gone; at once when it is attached, if it is not yet."""
+        self._hung_up = True
         if self._transport is not None:
             self._transport.close()
 
@@ -202,6 +204,8 @@ class Channel(asyncio.Protocol, Generic[Received]):
         self._transport = cast("asyncio.WriteTransport", transport)
         self._transport.writelines(self._waiting)
         self._waiting.clear()
+        if self._hung_up:
+            self._transport.close()
 
     def data_received(self, data: bytes) -> None:
         """See asyncio."""

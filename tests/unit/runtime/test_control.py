@@ -162,17 +162,29 @@ def test_sending_to_an_end_that_is_gone_is_no_error() -> None:
     with_ends(test)
 
 
-def test_a_channel_whose_other_end_is_gone_at_once_closes_its_descriptor_only_once() -> None:
+def test_a_channel_whose_worker_died_before_it_was_attached_closes_its_descriptor_only_once() -> None:
     async def run() -> None:
-        for _ in range(50):
-            ours, theirs = socket.socketpair()
-            theirs.close()
-            await End(ours).connect()
-            while ours.fileno() >= 0:  # noqa: ASYNC110 -- the loop lets go of it in its own time
-                await asyncio.sleep(0)
-
-    async def bounded() -> None:
+        ours, theirs = socket.socketpair()
+        theirs.close()
+        end = End(ours)
+        end.channel.send(BOOTSTRAP)
         async with asyncio.timeout(10):
-            await run()
+            await end.connect()
+            await end.closed.get()
+        assert ours.fileno() == -1, "the loop closes the descriptor, and nobody else may"
 
-    uvloop.run(bounded())
+    uvloop.run(run())
+
+
+def test_a_channel_that_was_closed_before_it_was_attached_hangs_up() -> None:
+    async def run() -> None:
+        ours, theirs = socket.socketpair()
+        with theirs:
+            end = End(ours)
+            end.channel.close()
+            async with asyncio.timeout(10):
+                await end.connect()
+                await end.closed.get()
+            assert (ours.fileno(), theirs.recv(1)) == (-1, b"")
+
+    uvloop.run(run())
