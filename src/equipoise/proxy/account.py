@@ -36,10 +36,10 @@ class Account(Relay):
     """The facts; `Exchange` fills them in."""
 
     def __init__(self, services: Services, downstream: Downstream, head: RequestHead) -> None:
+        super().__init__(head, downstream.decodes)
         # The request.
         self.services = services
         self.downstream = downstream
-        self.head = head
         self.began: i64 = services.clock()
         self.request_id: bytes = b""
         self.bytes_in: i64 = 0

@@ -108,7 +108,8 @@ class DataPath:
         self.trouble: Callable[[str], None] = lambda _: None
         self.log_spec: AccessLogSpec | None = None
         self.log: AccessLog = NullLog()
-        self.services = Services(ledger, time.monotonic_ns, report)
+        self.report = report
+        self.services = Services(ledger, time.monotonic_ns, self._report)
         self.services.connector = TcpConnector(self.services, loop)
         self.services.soon = loop.call_soon
         self.services.id_prefix = os.urandom(4).hex().encode()
@@ -140,6 +141,8 @@ class DataPath:
                 for target in pool.targets:
                     if now_there.get(target.slot) != target.addresses:
                         services.idle.close_slot(int(target.slot))
+        # What was counted for targets that are gone must be there when they are added again.
+        services.ledger.flush()
 
     def downstream(self) -> Any:
         """A protocol for a connection that was accepted; the factory for `loop.create_server`."""
@@ -169,6 +172,7 @@ class DataPath:
         self.log.tick()
         lines, dropped = self.log.counts()
         ledger = services.ledger
+        ledger.flush()
         ledger.set_worker(WORKER_LOG_LINES, lines)
         ledger.set_worker(WORKER_LOG_DROPPED, dropped)
         ledger.set_worker(WORKER_REQUESTS, services.requests)
@@ -201,7 +205,8 @@ class DataPath:
         self.log.reopen()
 
     def close(self) -> None:
-        """Writes what the log still holds."""
+        """Writes what the log and the ledger still hold."""
+        self.services.ledger.flush()
         self._flush_log()
         self.log.close()
 
@@ -209,6 +214,11 @@ class DataPath:
         port = self.services.log
         if port is not None:
             port.flush()
+
+    def _report(self, pool: str, target: str, outcome: str) -> None:
+        """What is said of a target comes with its counts, so these go first."""
+        self.services.ledger.flush()
+        self.report(pool, target, outcome)
 
     def _make(self, name: str, loads: Loads) -> Algorithm:
         known = ALGORITHMS.get(name)

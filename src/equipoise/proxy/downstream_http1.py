@@ -196,12 +196,12 @@ class DownstreamHttp1(Downstream):
                 self.buffer = data
                 return
             self.head = None
+            self.minor = head.minor
+            self.decodes = head.minor == 0
             exchange = Exchange(services, self, head)
             self.exchange = exchange
             self.begun = False
             self.encodes = False
-            self.minor = head.minor
-            self.decodes = head.minor == 0
             self.keep_alive = not head.close
             rest = data[head.at :] if head.at < len(data) else b""
             self._begin_body(exchange, head, rest)
@@ -332,7 +332,7 @@ class DownstreamHttp1(Downstream):
     def send_interim(self, head: ResponseHead) -> None:
         """See `Downstream.send_interim`; a client of HTTP/1.0 gets none (RFC 9110 15.2)."""
         if self.minor == 1:
-            self.write(b"".join([head.status_line, *head.keep, b"\r\n"]))
+            self.write(b"".join([*head.keep, b"\r\n"]))
 
     def send_head(self, head: ResponseHead, body: bytes, last: bool) -> None:
         """See `Downstream.send_head`."""
@@ -340,7 +340,6 @@ class DownstreamHttp1(Downstream):
         exchange = self.exchange
         assert exchange is not None
         parts = head.keep
-        parts.insert(0, head.status_line)
         framed = head.chunked and not self.decodes
         if framed and (body or not last or exchange.head.method == b"HEAD"):
             parts.append(head.chunked_lines())
@@ -456,7 +455,7 @@ class DownstreamHttp1(Downstream):
         self.state = TUNNEL
         self.deadline = NO_DEADLINE
         upgrade = head.upgrade or b""
-        self.write(b"".join([head.status_line, *head.keep, b"Connection: Upgrade\r\nUpgrade: ", upgrade, b"\r\n\r\n"]))
+        self.write(b"".join([*head.keep, b"Connection: Upgrade\r\nUpgrade: ", upgrade, b"\r\n\r\n"]))
         self.services.switched(self)
         self.transport.set_protocol(protocol)
         self.let()

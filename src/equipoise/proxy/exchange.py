@@ -16,10 +16,11 @@ from typing import Final
 from mypy_extensions import i64
 
 from equipoise.errors import RETRY_ALWAYS, SELF, UPSTREAM, ProxyError, client_failed, refused
-from equipoise.policy.retry import may_retry
+from equipoise.policy.retry import is_idempotent, may_retry
 from equipoise.proxy.account import Account
-from equipoise.proxy.sides import Downstream, Outgoing, Services, Upstream
+from equipoise.proxy.sides import Downstream, Services, Upstream
 from equipoise.proxy.tunnel import Tunnel
+from equipoise.state.connections import Reusable, Stack
 from equipoise.state.ledger import (
     ABORTED,
     BAD_ANSWERS,
@@ -69,7 +70,7 @@ class Exchange(Account):
         self.failed = False
         # The request on its way up: its head as it is sent, and the body until it need not be sent again.
         self.outgoing: bytes = b""
-        self.held: list[bytes] = []
+        self.held: list[bytes] | None = None
         self.whole = False
         self.replayable = True
 
@@ -138,7 +139,7 @@ class Exchange(Account):
         self.picked = now
         self.failed = False
         self.attempts += 1
-        connection = services.idle.take(target.slot)
+        connection = self._idle(target).take()
         if connection is not None and not self._is_usable(connection):
             connection = self._next_usable(target)
         if connection is None:
@@ -152,14 +153,20 @@ class Exchange(Account):
         self.doubtful = -1
         return [i for i in skip if pool.targets[i].slot != slot]
 
-    def _is_usable(self, connection: object) -> bool:
+    def _idle(self, target: Target) -> Stack:
+        stack = target.idle
+        if stack is None or stack.shut:
+            stack = self.services.idle.stack(target.slot)
+            target.idle = stack
+        return stack
+
+    def _is_usable(self, connection: Reusable) -> bool:
         """A request that must not be sent again is not risked on a connection that the target has just closed."""
-        assert isinstance(connection, Upstream)
-        return (self.attempts == 1 and may_retry(_LOST, self.head.method, 1)) or connection.is_open()
+        return (self.attempts == 1 and is_idempotent(self.head.method)) or connection.is_open()
 
     def _next_usable(self, target: Target) -> Upstream | None:
         while True:
-            connection = self.services.idle.take(target.slot)
+            connection = self._idle(target).take()
             if connection is None:
                 return None
             assert isinstance(connection, Upstream)
@@ -176,13 +183,11 @@ class Exchange(Account):
             # Before the request is sent: that may already be more than the target takes, and then this is undone.
             self.downstream.let()
         data = self.outgoing
-        if self.held:
+        if self.held is not None:
             data = data + b"".join(self.held)
-        request = Outgoing(self.head, data, self.downstream.decodes)
-        request.last = self.whole
-        upstream.start(self, request)
+        upstream.start(self, data, self.whole)
         if not self.replayable:
-            self.held = []
+            self.held = None
 
     # -- relay: upwards
 
@@ -210,9 +215,11 @@ class Exchange(Account):
         if self.held_bytes > limit:
             self.replayable = False
             if self.upstream is not None:
-                self.held = []
+                self.held = None
                 return
         if self.replayable or self.upstream is None:
+            if self.held is None:
+                self.held = []
             self.held.append(data)
 
     def _capture(self, data: bytes, limit: i64) -> None:
@@ -241,8 +248,7 @@ class Exchange(Account):
         """Passes on the answer; from here on there is no other attempt."""
         self._count_answer(head.status)
         self.bytes_out = len(body)
-        if self.held:
-            self.held = []
+        self.held = None
         self.replayable = False
         if last:
             self._leave_target()
@@ -434,11 +440,7 @@ class Exchange(Account):
         log = services.log
         if log is not None:
             self.log(log)
-        self.held = []
+        self.held = None
         # Its traceback holds frames, which hold this exchange.
         self.failure = None
         self.downstream.exchange_over()
-
-
-# A connection that was lost after something was sent: the question `_is_usable` asks of the retry rule.
-_LOST: Final = ProxyError("reset", UPSTREAM, 1, 502, "")

@@ -27,6 +27,16 @@ ENDINGS: Final = [b"%03x" % low for low in range(0x1000)]
 class Relay:
     """What both sides call back: an exchange."""
 
+    def __init__(self, head: RequestHead, decodes: bool) -> None:
+        """Belongs to one request.
+
+        Args:
+            head: the request's.
+            decodes: whether a chunked answer reaches this client without its framing.
+        """
+        self.head = head
+        self.decodes = decodes
+
     # -- by the upstream side
 
     def connected(self, upstream: "Upstream") -> None:
@@ -158,8 +168,8 @@ class Upstream(Reusable):
         # How many exchanges it carried before this one.
         self.uses: i64 = 0
 
-    def start(self, relay: Relay, request: "Outgoing") -> None:
-        """Sends a request, and reports its answer to `relay`."""
+    def start(self, relay: Relay, data: bytes, last: bool) -> None:
+        """Sends a request's head and the beginning of its body, and reports the answer to `relay`."""
         raise AssertionError
 
     def send_body(self, data: bytes, last: bool) -> None:
@@ -177,17 +187,6 @@ class Upstream(Reusable):
     def cancel(self) -> None:
         """Ends the attempt at once, without a call back."""
         raise AssertionError
-
-
-class Outgoing:
-    """A request as it is to be sent: the bytes, and what the reader of the answer must know about it."""
-
-    def __init__(self, head: RequestHead, data: bytes, decode: bool) -> None:
-        self.data = data
-        self.last = True
-        self.head_only = head.method == b"HEAD"
-        self.upgrade = head.upgrade is not None
-        self.decode = decode
 
 
 class Connector:

@@ -12,7 +12,7 @@ from typing import Any, Final
 from mypy_extensions import i64
 
 from equipoise.errors import RETRY_IF_SAFE, RETRY_NEVER, ProxyError, upstream_failed
-from equipoise.proxy.sides import Outgoing, Relay, Services, Upstream
+from equipoise.proxy.sides import Relay, Services, Upstream
 from equipoise.state.connections import NO_DEADLINE
 from equipoise.wire.chunked import ChunkedReader
 from equipoise.wire.http1 import ResponseHead
@@ -48,7 +48,6 @@ class UpstreamHttp1(Upstream):
         self.held_back = False
         # The exchange.
         self.relay: Relay | None = None
-        self.request: Outgoing | None = None
         self.sent_whole = False
         # The answer.
         self.head: ResponseHead | None = None
@@ -61,18 +60,17 @@ class UpstreamHttp1(Upstream):
 
     # -- the exchange's side
 
-    def start(self, relay: Relay, request: Outgoing) -> None:
+    def start(self, relay: Relay, data: bytes, last: bool) -> None:
         """See `Upstream.start`."""
         self.relay = relay
-        self.request = request
         self.idle = False
         self.uses += 1
-        self.sent_whole = request.last
+        self.sent_whole = last
         self.head = None
         self.mode = HEAD
         self.interims = 0
         self.deadline = self.services.now + self.services.world().limits.response_ns
-        self.write(request.data)
+        self.write(data)
 
     def send_body(self, data: bytes, last: bool) -> None:
         """See `Upstream.send_body`."""
@@ -98,7 +96,6 @@ class UpstreamHttp1(Upstream):
     def cancel(self) -> None:
         """See `Upstream.cancel`."""
         self.relay = None
-        self.request = None
         self.transport.abort()
 
     def close(self) -> None:
@@ -238,15 +235,13 @@ class UpstreamHttp1(Upstream):
 
     def _begin_body(self, relay: Relay, head: ResponseHead, rest: bytes) -> None:
         """How the body ends (RFC 9112 6.3), and its first bytes."""
-        request = self.request
-        assert request is not None
         self.keep_alive = not head.close and (head.minor == 1 or head.keep_alive)
         size: i64 = len(rest)
-        if request.head_only or head.status == 204 or head.status == 304:
+        if head.status == 204 or head.status == 304 or relay.head.method == b"HEAD":
             self._end(relay, head, b"", size)
         elif head.chunked:
             self.mode = CHUNKED
-            chunks = ChunkedReader(MAX_HEAD, MAX_FIELDS, request.decode)
+            chunks = ChunkedReader(MAX_HEAD, MAX_FIELDS, relay.decodes)
             self.chunks = chunks
             body = chunks.feed(rest) if rest else b""
             if chunks.done:
@@ -288,7 +283,6 @@ class UpstreamHttp1(Upstream):
     def _end(self, relay: Relay, head: ResponseHead | None, body: bytes, excess: i64) -> None:
         """The answer is complete: frees the connection first, so that the next exchange may have it."""
         self.relay = None
-        self.request = None
         self.chunks = None
         self.mode = HEAD
         self.head = None
@@ -306,18 +300,14 @@ class UpstreamHttp1(Upstream):
             relay.response_body(body, True)
 
     def _switch(self, relay: Relay, head: ResponseHead, rest: bytes) -> None:
-        request = self.request
-        assert request is not None
-        if not request.upgrade or head.upgrade is None or not self.sent_whole:
+        if relay.head.upgrade is None or head.upgrade is None or not self.sent_whole:
             raise upstream_failed("malformed", RETRY_NEVER, "101 without having been asked")
         self.relay = None
-        self.request = None
         relay.switched(head, rest)
 
     def _fail(self, error: ProxyError) -> None:
         relay = self.relay
         self.relay = None
-        self.request = None
         self.transport.abort()
         if relay is not None:
             relay.upstream_failed(error)

@@ -74,6 +74,10 @@ class Stack:
         self.connections: list[Reusable] = []
         self.shut = False
 
+    def take(self) -> "Reusable | None":
+        """The connection that was idle for the shortest time; none when there is none."""
+        return self.connections.pop() if self.connections else None
+
 
 class Reusable(Timed):
     """An upstream connection between two exchanges."""
@@ -112,8 +116,7 @@ class IdleConnections:
 
     def take(self, slot: i64) -> Reusable | None:
         """A connection to a target that was idle until now; none when there is none."""
-        stack = self.by_slot.get(int(slot))
-        return stack.connections.pop() if stack is not None and stack.connections else None
+        return self.stack(slot).take()
 
     def put(self, connection: Reusable) -> bool:
         """Keeps a connection for later; false when there are enough already, or its target has moved."""

@@ -4,14 +4,16 @@ Owns: the layout of the block, who may write where, and the leases that stand fo
 Refuses to know: which target a slot stands for, what is done with the numbers.
 
 Each cell has one writer, so there is no lock and no atomic: a worker writes its own row, and a sum over the rows is
-the truth. A 64-bit cell is written by one aligned store (`memoryview.cast("q")[i] = x` was never seen torn;
-`struct.pack_into` was). When a worker dies the supervisor zeroes the row's in-flight cells: its requests are gone, and
-so are its counts.
+the truth. In-flight cells are written at once, since every pick of every worker depends on them; cumulative ones are
+gathered in the worker and written by `flush`, since only people and the supervisor read them. A 64-bit cell is written
+by one aligned store (`memoryview.cast("q")[i] = x` was never seen torn; `struct.pack_into` was). When a worker dies the
+supervisor zeroes the row's in-flight cells: its requests are gone, and so are its counts.
 
 In-flight cells lie slot by slot, the rows of a slot side by side, so that one pool's cells are one stretch of memory.
 """
 
 import mmap
+from array import array
 from typing import Final
 
 from librt.vecs import vec
@@ -78,6 +80,9 @@ class Ledger:
         self._base: i64 = self._counters + row * slots * FIELDS
         start = int(self._base)
         self._own: vec[i64] = vec[i64](self.view[start : start + own * FIELDS].tolist())
+        # Slots with counts that are not in shared memory yet.
+        self._is_dirty: vec[i64] = vec[i64]([0] * own)
+        self._dirty: list[int] = []
 
     @staticmethod
     def size(rows: int, slots: int) -> int:
@@ -97,11 +102,22 @@ class Ledger:
         self.view[slot * self.rows + self.row] = count
 
     def add(self, slot: i64, field: i64, amount: i64) -> None:
-        """Adds to a cumulative field of a slot."""
-        at = slot * FIELDS + field
-        count = self._own[at] + amount
-        self._own[at] = count
-        self.view[self._base + at] = count
+        """Adds to a cumulative field of a slot; others see it after the next `flush`."""
+        self._own[slot * FIELDS + field] += amount
+        if not self._is_dirty[slot]:
+            self._is_dirty[slot] = 1
+            self._dirty.append(int(slot))
+
+    def flush(self) -> None:
+        """Writes the cumulative counts that moved; called at each tick, and before anything is drawn from them."""
+        dirty = self._dirty
+        self._dirty = []
+        for slot in dirty:
+            self._is_dirty[slot] = 0
+            at = slot * FIELDS
+            counts = array("q", [self._own[i64(at + field)] for field in range(FIELDS)])
+            start = int(self._base) + at
+            self.view[start : start + FIELDS] = memoryview(counts)
 
     def count_answer(self, slot: i64, status: i64, elapsed_ns: i64) -> None:
         """Counts an answer of a target.

@@ -17,6 +17,7 @@ from equipoise.model import LimitsSpec, PoolSpec, TargetSpec, TargetState, World
 from equipoise.policy.balance import Algorithm, Loads
 from equipoise.policy.retry import Budget
 from equipoise.policy.routing import Route, Router
+from equipoise.state.connections import Stack
 from equipoise.state.ledger import Ledger, PoolLoads
 
 NS_PER_SECOND = 1_000_000_000
@@ -36,6 +37,8 @@ class Target:
         self.host = spec.host
         self.port = spec.port
         self.addresses = spec.addresses
+        # Where its idle connections are, once somebody has asked; another one stands in when this one is shut.
+        self.idle: Stack | None = None
         # What a line of the access log says between the status and the time of a request that needed one attempt.
         self.log_piece = b',"target":%b,"pool":%b,"attempts":1,"duration_ms":' % (json_text(spec.name), json_text(pool))
 

@@ -9,6 +9,7 @@ implementations could read differently is refused: that is what request smugglin
 
 from typing import Final
 
+from librt.strings import read_i64_le
 from mypy_extensions import i64
 
 from equipoise.errors import malformed
@@ -74,6 +75,10 @@ OURS: Final = frozenset(
 )
 # What a Connection field cannot take out of a message: routing and framing, and what is left out anyway.
 NEVER_NOMINATED: Final = frozenset((b"te", b"host", b"content-length", b"transfer-encoding", b"trailer"))
+# "HTTP/1." in the low seven bytes of a word, and "HTTP/1.1" as a whole one: compared without making a slice.
+SEVEN_BYTES: Final = 0x00FF_FFFF_FFFF_FFFF
+HTTP_1: Final = 0x002E_312F_5054_5448
+HTTP_1_1: Final = 0x312E_312F_5054_5448
 CHUNKED_LINE: Final = b"Transfer-Encoding: chunked\r\n"
 
 
@@ -274,9 +279,9 @@ class RequestHead(Message):
 
     def _read_version(self, data: bytes, i: i64) -> None:
         """Compares as many bytes as there are, so that a wrong version is refused as early as a whole one."""
-        there = data[i : i + 10]
-        if there == b"HTTP/1.1\r\n":
+        if i + 10 <= len(data) and read_i64_le(data, i) == HTTP_1_1 and data[i + 8] == 0x0D and data[i + 9] == 0x0A:
             return
+        there = data[i : i + 10]
         size = len(there)
         if size > 7 and there[:5] == b"HTTP/" and there[5:8] not in {b"1.0", b"1.1"}:
             raise malformed("version other than HTTP/1.0 and HTTP/1.1", 400)
@@ -336,13 +341,12 @@ class RequestHead(Message):
 
 
 class ResponseHead(Message):
-    """A status line and its fields; `keep` does not hold the status line."""
+    """A status line and its fields; `keep` begins with the line, as HTTP/1.1."""
 
     def __init__(self, max_bytes: i64, max_count: i64) -> None:
         super().__init__(RESPONSE_FIELDS, max_bytes, max_count)
         self.line_read = False
         self.status: i64 = 0
-        self.status_line: bytes = b""
 
     def read(self, data: bytes) -> bool:
         """Reads on; see `Fields.read_fields`.
@@ -380,7 +384,7 @@ class ResponseHead(Message):
         b: i64 = data[i + 10] - 0x30
         c: i64 = data[i + 11] - 0x30
         if (
-            data[i : i + 7] != b"HTTP/1."
+            read_i64_le(data, i) & SEVEN_BYTES != HTTP_1
             or (version != 0x31 and version != 0x30)
             or data[i + 8] != 0x20
             or (a < 1 or a > 9 or b < 0 or b > 9 or c < 0 or c > 9)
@@ -395,9 +399,11 @@ class ResponseHead(Message):
         self.minor = version - 0x30
         self.status = a * 100 + b * 10 + c
         end += 2
-        self.status_line = data[i:end] if version == 0x31 else b"HTTP/1.1" + data[i + 8 : end]
         self.at = end
-        self.run = end
+        self.run = i
+        if version == 0x30:
+            self.keep.append(b"HTTP/1.1" + data[i + 8 : end])
+            self.run = end
         self.line_read = True
         return True
 

@@ -126,14 +126,14 @@ def test_a_connection_that_was_dialled_before_its_target_moved_is_not_used_again
 def test_a_slot_that_changed_hands_starts_from_what_the_supervisor_cleared(make_dialogue: MakeDialogue) -> None:
     dialogue = make_dialogue(pool(target("old", 1)))
     dialogue.idle_target()
-    assert dialogue.supervisor.totals(1)["requests"] == 1
+    assert dialogue.slot_totals(1)["requests"] == 1
     dialogue.apply(pool())
     dialogue.supervisor.clear_slot(1)
     dialogue.apply(pool(target("new", 1)))
     client = dialogue.client()
     client.says(GET)
     dialogue.accept().says(OK)
-    assert dialogue.supervisor.totals(1)["requests"] == 1
+    assert dialogue.slot_totals(1)["requests"] == 1
 
 
 def test_a_slot_that_changes_hands_within_one_change_starts_anew_too(make_dialogue: MakeDialogue) -> None:
@@ -144,7 +144,7 @@ def test_a_slot_that_changes_hands_within_one_change_starts_anew_too(make_dialog
     client = dialogue.client()
     client.says(GET)
     dialogue.accept().says(OK)
-    assert dialogue.supervisor.totals(1)["requests"] == 1
+    assert dialogue.slot_totals(1)["requests"] == 1
 
 
 def test_a_target_that_is_added_again_keeps_its_counts(make_dialogue: MakeDialogue) -> None:
@@ -154,7 +154,7 @@ def test_a_target_that_is_added_again_keeps_its_counts(make_dialogue: MakeDialog
         dialogue.apply(pool())
         dialogue.loop.settle()
         dialogue.apply(only())
-    assert dialogue.supervisor.totals(1)["requests"] == 2
+    assert dialogue.slot_totals(1)["requests"] == 2
 
 
 def test_a_request_in_flight_at_a_removed_target_still_counts_there(make_dialogue: MakeDialogue) -> None:

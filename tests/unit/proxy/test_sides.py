@@ -7,7 +7,7 @@ from equipoise.proxy.sides import Connector, Downstream, LogPort, Relay, Service
 from equipoise.state.connections import Stack
 from equipoise.state.snapshot import Target
 from tests.support.dialogue import KeptLog
-from tests.support.ledgers import ledgers, no_report, target
+from tests.support.ledgers import ledgers, no_report, request, target
 
 
 @pytest.fixture
@@ -82,10 +82,10 @@ def test_before_there_is_a_loop_soon_is_now() -> None:
 def test_a_side_that_does_not_say_what_it_does_fails_loudly() -> None:
     """The base classes are interfaces: a method that a protocol forgets must not pass for one that does nothing."""
     with pytest.raises(AssertionError):
-        Relay().downstream_lost()
+        Relay(request(), decodes=False).downstream_lost()
     with pytest.raises(AssertionError):
         Downstream().hold()
     with pytest.raises(AssertionError):
         Upstream(Stack()).cancel()
     with pytest.raises(AssertionError):
-        Connector().connect(Target("web", target("a", 1)), Relay())
+        Connector().connect(Target("web", target("a", 1)), Relay(request(), decodes=False))

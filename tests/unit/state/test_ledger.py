@@ -58,6 +58,7 @@ def test_a_block_is_as_large_as_its_cells() -> None:
     for row in range(3):
         ledger = Ledger(block, 3, 16, row)
         ledger.add(15, 24, 7)
+        ledger.flush()
         ledger.set_worker(15, 7)
     Ledger(block, 3, 16, -1).publish_mean(15, 7)
     assert sum(struct.unpack(f"{len(block) // 8}q", block)) == 7 * 7
@@ -70,6 +71,7 @@ def test_rows_and_slots_do_not_touch_each_other() -> None:
             ledger.add(slot, BYTES_IN, 1_000 * slot + row)
             if (slot + row) % 5 == 0:
                 ledger.take(slot)
+        ledger.flush()
     assert [supervisor.totals(slot)["bytes_in"] for slot in range(SLOTS)] == [3_000 * s + 3 for s in range(SLOTS)]
     assert [supervisor.in_flight(slot) for slot in range(SLOTS)] == [
         sum((slot + row) % 5 == 0 for row in range(3)) for slot in range(SLOTS)
@@ -87,6 +89,7 @@ def test_totals_of_nothing_are_zero() -> None:
 def test_answers_are_counted_by_class(status: int, kind: str) -> None:
     supervisor, (row,) = ledgers(1)
     row.count_answer(3, status, 7 * MS)
+    row.flush()
     totals = supervisor.totals(3)
     assert {name: count for name, count in totals.items() if count} == {
         "requests": 1,
@@ -105,6 +108,8 @@ def test_totals_are_over_all_rows() -> None:
     other.add(3, FAILURES, 1)
     other.add(3, RETRIES, 4)
     other.add(3, BYTES_OUT, 5)
+    one.flush()
+    other.flush()
     totals = supervisor.totals(3)
     assert (totals["requests"], totals["responses"], totals["failures"]) == (3, 2, 1)
     assert (totals["retries"], totals["bytes_out"]) == (4, 5)
@@ -131,7 +136,27 @@ def test_a_time_falls_into_the_first_bucket_that_is_not_below_it(elapsed: int, p
 def test_the_last_bucket_is_for_all_longer_times() -> None:
     supervisor, (row,) = ledgers(1)
     row.count_answer(3, 200, 3_600_000 * MS)
+    row.flush()
     assert supervisor.totals(3)["le_inf"] == 1
+
+
+def test_counts_are_seen_after_the_flush_and_in_flight_at_once() -> None:
+    supervisor, (row,) = ledgers(1)
+    row.take(3)
+    row.count_answer(3, 200, MS)
+    assert (supervisor.in_flight(3), supervisor.totals(3)["responses"]) == (1, 0)
+    row.flush()
+    assert (supervisor.in_flight(3), supervisor.totals(3)["responses"]) == (1, 1)
+
+
+def test_a_flush_writes_what_moved_and_nothing_else() -> None:
+    supervisor, (row,) = ledgers(1)
+    row.count_answer(3, 200, MS)
+    row.flush()
+    supervisor.clear_slot(3)
+    row.count_answer(4, 200, MS)
+    row.flush()
+    assert [supervisor.totals(slot)["responses"] for slot in (3, 4)] == [0, 1]
 
 
 # Workers
@@ -154,6 +179,7 @@ def test_a_dead_workers_requests_are_gone_and_its_counts_stay() -> None:
         ledger.take(3)
         ledger.count_answer(3, 200, MS)
         ledger.set_worker(WORKER_CONNECTIONS, 2)
+        ledger.flush()
     supervisor.clear_row(0)
     assert (supervisor.in_flight(3), supervisor.connections()) == (1, 2)
     assert supervisor.totals(3)["responses"] == 2
@@ -165,10 +191,12 @@ def test_a_successor_counts_on_from_where_the_dead_one_was() -> None:
     dead = Ledger(block, 1, SLOTS, 0)
     dead.take(3)
     dead.count_answer(3, 200, MS)
+    dead.flush()
     supervisor.clear_row(0)
     successor = Ledger(block, 1, SLOTS, 0)
     successor.take(3)
     successor.count_answer(3, 200, MS)
+    successor.flush()
     assert (supervisor.in_flight(3), supervisor.totals(3)["responses"]) == (1, 2)
 
 
@@ -181,6 +209,7 @@ def test_a_cleared_slot_is_empty_and_its_neighbours_are_not() -> None:
         for slot in (2, 3, 4):
             ledger.take(slot)
             ledger.count_answer(slot, 200, MS)
+        ledger.flush()
     supervisor.publish_mean(3, MS)
     supervisor.clear_slot(3)
     assert (supervisor.in_flight(3), set(supervisor.totals(3).values()), supervisor.mean_ns(3)) == (0, {0}, 0)
@@ -191,10 +220,12 @@ def test_a_row_that_reads_a_slot_again_forgets_the_old_target() -> None:
     supervisor, (row,) = ledgers(1)
     row.count_answer(3, 200, MS)
     row.count_answer(4, 200, MS)
+    row.flush()
     supervisor.clear_slot(3)
     row.reread_slot(3)
     row.count_answer(3, 200, MS)
     row.count_answer(4, 200, MS)
+    row.flush()
     assert [supervisor.totals(slot)["responses"] for slot in (3, 4)] == [1, 2]
 
 
@@ -202,9 +233,11 @@ def test_a_row_that_reads_a_slot_again_keeps_what_was_not_cleared() -> None:
     supervisor, (row,) = ledgers(1)
     row.take(3)
     row.count_answer(3, 200, MS)
+    row.flush()
     row.reread_slot(3)
     row.count_answer(3, 200, MS)
     row.give(3)
+    row.flush()
     assert (supervisor.totals(3)["responses"], supervisor.in_flight(3)) == (2, 0)
 
 
