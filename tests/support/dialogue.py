@@ -30,10 +30,10 @@ class KeptLog(AccessLog):
 class Dialogue:
     """One worker with a pool of three targets a, b and c, which take turns."""
 
-    def __init__(self, *pools: PoolSpec, **settings: Any) -> None:
+    def __init__(self, *pools: PoolSpec, workers: int = 1, **settings: Any) -> None:
         self.clock = Clock()
         self.loop = ScriptedLoop(self.clock)
-        self.supervisor, (self.ledger,) = ledgers(1)
+        self.supervisor, (self.ledger, *self.other_workers) = ledgers(workers)
         self.reports: list[tuple[str, str, str]] = []
         self.path = DataPath(self.ledger, self.loop, lambda *what: self.reports.append(what))
         self.services = self.path.services

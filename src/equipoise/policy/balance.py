@@ -80,6 +80,16 @@ class Loads:
             return False
         return skip is None or int(index) not in skip
 
+    def any_full(self, skip: list[int] | None) -> bool:
+        """Whether a target that is not in `skip` may not be chosen only because it is at its limit."""
+        index: i64 = 0
+        while index < self.size:
+            limit = self.limit[index]
+            if limit and self.total[index] >= limit and (skip is None or int(index) not in skip):
+                return True
+            index += 1
+        return False
+
 
 @mypyc_attr(allow_interpreted_subclasses=True)
 class Algorithm:

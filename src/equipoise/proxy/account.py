@@ -1,7 +1,7 @@
-"""What happened in an exchange so far, and its line in the access log.
+"""What happened in an exchange so far: what is counted of it, and its line in the access log.
 
-Owns: the facts of an exchange that outlive its attempts, and their two forms: a `Record` for any sink, and, for plain
-requests into the JSON sink, the line itself.
+Owns: the facts of an exchange that outlive its attempts, their counts in the ledger, and their two forms as a line: a
+`Record` for any sink, and, for plain requests into the JSON sink, the line itself.
 Refuses to know: the order of the phases (exchange), where lines go (access_log).
 
 The second form exists for its price: joined from pieces that are mostly there already it costs a fraction of building
@@ -15,6 +15,7 @@ from mypy_extensions import i64
 from equipoise.errors import ProxyError
 from equipoise.proxy.access_log import Record, body_fields, detailed
 from equipoise.proxy.sides import Downstream, LogPort, Relay, Services
+from equipoise.state.ledger import ABORTED, BAD_ANSWERS, BYTES_IN, BYTES_OUT, FAILURES
 from equipoise.state.snapshot import Pool, Target
 from equipoise.wire.chunked import ChunkedReader
 from equipoise.wire.http1 import RequestHead
@@ -49,6 +50,7 @@ class Account(Relay):
         # The last attempt: its target, when it was picked, and what was in flight there then.
         self.pool: Pool | None = None
         self.attempts: i64 = 0
+        self.failed = False
         self.target: Target | None = None
         self.picked: i64 = 0
         self.load: i64 = 0
@@ -58,6 +60,46 @@ class Account(Relay):
         self.bytes_out: i64 = 0
         self.failure: ProxyError | None = None
         self.own = False
+
+    def count_answer(self, status: i64) -> None:
+        """Notes the answer's first byte, and tells health when it is one that the pool counts as failure."""
+        self.answered = self.services.clock()
+        self.status = status
+        target = self.target
+        pool = self.pool
+        assert target is not None
+        assert pool is not None
+        ledger = self.services.ledger
+        ledger.count_answer(target.slot, status, self.answered - self.picked)
+        if status >= 500 and int(status) in pool.failure_statuses:
+            self.count_failure(target)
+            self.services.report(pool.name, target.name, "bad_status")
+
+    def count_failure(self, target: Target) -> None:
+        """Counts the attempt as failed, once, whether it was answered or not."""
+        if self.failed:
+            return
+        self.failed = True
+        ledger = self.services.ledger
+        ledger.add(target.slot, FAILURES, 1)
+        if self.answered:
+            ledger.add(target.slot, BAD_ANSWERS, 1)
+
+    def count_abort(self) -> None:
+        """Counts the attempt as ended without an answer, for which the target is not to blame."""
+        if self.target is not None:
+            self.services.ledger.add(self.target.slot, ABORTED, 1)
+
+    def count_bytes(self) -> None:
+        """Counts what went through; bytes of the balancer's own answer are not the target's."""
+        target = self.target
+        if target is None:
+            return
+        ledger = self.services.ledger
+        if self.bytes_in:
+            ledger.add(target.slot, BYTES_IN, self.bytes_in)
+        if not self.own:
+            ledger.add(target.slot, BYTES_OUT, self.bytes_out)
 
     def log(self, log: LogPort) -> None:
         """Hands the line to the access log."""

@@ -20,7 +20,9 @@ from equipoise.model import AccessLogSpec, World
 from equipoise.policy.balance import ALGORITHMS, Algorithm, Loads
 from equipoise.proxy.access_log import AccessLog, NullLog, make_log
 from equipoise.proxy.downstream_http1 import DownstreamHttp1
+from equipoise.proxy.exchange import Exchange
 from equipoise.proxy.sides import Connector, LogPort, Relay, Services
+from equipoise.proxy.tunnel import Tunnel
 from equipoise.proxy.upstream_http1 import UpstreamHttp1
 from equipoise.state.ledger import (
     WORKER_CONNECTIONS,
@@ -28,6 +30,7 @@ from equipoise.state.ledger import (
     WORKER_LOG_LINES,
     WORKER_PID,
     WORKER_REQUESTS,
+    WORKER_WAITING,
     Ledger,
 )
 from equipoise.state.snapshot import Target, build
@@ -112,9 +115,15 @@ class DataPath:
         self.services = Services(ledger, time.monotonic_ns, self._report)
         self.services.connector = TcpConnector(self.services, loop)
         self.services.soon = loop.call_soon
+        self.services.later = loop.call_later
         self.services.id_prefix = os.urandom(4).hex().encode()
         self.random = Random()
         ledger.set_worker(WORKER_PID, os.getpid())
+        # A successor counts on where its predecessor was.
+        record = ledger.worker(int(ledger.row))
+        self.services.requests = record["requests"]
+        self.lines_before = record["log_lines"]
+        self.dropped_before = record["log_dropped"]
         self.tick(time.monotonic_ns())
 
     def apply(self, world: World) -> None:
@@ -141,6 +150,9 @@ class DataPath:
                 for target in pool.targets:
                     if now_there.get(target.slot) != target.addresses:
                         services.idle.close_slot(int(target.slot))
+        for pool in snapshot.pools.values():
+            if pool.waiting.size:
+                services.wake(pool.waiting)
         # What was counted for targets that are gone must be there when they are added again.
         services.ledger.flush()
 
@@ -173,8 +185,9 @@ class DataPath:
         lines, dropped = self.log.counts()
         ledger = services.ledger
         ledger.flush()
-        ledger.set_worker(WORKER_LOG_LINES, lines)
-        ledger.set_worker(WORKER_LOG_DROPPED, dropped)
+        ledger.set_worker(WORKER_LOG_LINES, self.lines_before + lines)
+        ledger.set_worker(WORKER_LOG_DROPPED, self.dropped_before + dropped)
+        ledger.set_worker(WORKER_WAITING, self._waiting())
         ledger.set_worker(WORKER_REQUESTS, services.requests)
         ledger.set_worker(WORKER_CONNECTIONS, self.connections)
 
@@ -199,6 +212,19 @@ class DataPath:
             assert isinstance(downstream, DownstreamHttp1)
             downstream.cut()
 
+    def cut(self, slot: int) -> None:
+        """A target was removed by force: ends what is in flight there."""
+        for tunnel in list(self.services.tunnels):
+            assert isinstance(tunnel, Tunnel)
+            relay = tunnel.relay
+            if isinstance(relay, Exchange) and relay.target is not None and int(relay.target.slot) == slot:
+                tunnel.abort()
+        for downstream in list(self.services.downstreams):
+            assert isinstance(downstream, DownstreamHttp1)
+            exchange = downstream.exchange
+            if exchange is not None and exchange.target is not None and int(exchange.target.slot) == slot:
+                exchange.cut()
+
     def reopen_logs(self) -> None:
         """The log file was renamed."""
         self._flush_log()
@@ -209,6 +235,10 @@ class DataPath:
         self.services.ledger.flush()
         self._flush_log()
         self.log.close()
+
+    def _waiting(self) -> int:
+        snapshot = self.services.snapshot
+        return 0 if snapshot is None else sum([int(pool.waiting.size) for pool in snapshot.pools.values()])
 
     def _flush_log(self) -> None:
         port = self.services.log
@@ -229,6 +259,9 @@ class DataPath:
     def _swap_log(self, spec: AccessLogSpec) -> None:
         fresh = make_log(spec, self.trouble)
         self.close()
+        lines, dropped = self.log.counts()
+        self.lines_before += lines
+        self.dropped_before += dropped
         self.log = fresh
         self.log_spec = spec
         hidden = {name.lower() for name in spec.redact_headers}

@@ -15,23 +15,15 @@ from typing import Final
 
 from mypy_extensions import i64
 
-from equipoise.errors import RETRY_ALWAYS, SELF, UPSTREAM, ProxyError, client_failed, refused
+from equipoise.errors import RETRY_ALWAYS, RETRY_IF_SAFE, SELF, UPSTREAM, ProxyError, client_failed, refused
 from equipoise.policy.retry import is_idempotent, may_retry
 from equipoise.proxy.account import Account
 from equipoise.proxy.sides import Downstream, Services, Upstream
 from equipoise.proxy.tunnel import Tunnel
 from equipoise.state.connections import Reusable, Stack
-from equipoise.state.ledger import (
-    ABORTED,
-    BAD_ANSWERS,
-    BYTES_IN,
-    BYTES_OUT,
-    FAILURES,
-    RETRIES,
-    WORKER_OWN_ANSWERS,
-    Lease,
-)
+from equipoise.state.ledger import RETRIES, WORKER_OWN_ANSWERS, Lease
 from equipoise.state.snapshot import Pool, Target
+from equipoise.state.waiting import WaitingRoom
 from equipoise.wire.http1 import RequestHead, ResponseHead
 
 # What the target's health hears of a failure, by its kind (model.Outcome); other kinds are not the target's fault.
@@ -50,6 +42,8 @@ LOST: Final = frozenset(("reset", "closed_early"))
 MAX_HELD: Final = 64 * 1024
 # Retry-After of a 503, in seconds (RFC 9110 10.2.3): a target that is down is probed twice a second.
 RETRY_AFTER: Final = 1
+# What an attempt at a target that was removed by force ends with.
+TARGET_REMOVED: Final = ProxyError("target_removed", SELF, RETRY_IF_SAFE, 502, "The target was removed.")
 # nginx's status for a client that left before it was answered; only the log and the counters see it.
 CLIENT_LEFT: Final = 499
 
@@ -66,8 +60,9 @@ class Exchange(Account):
         self.over = False
         # The attempt at hand.
         self.lease: Lease | None = None
+        # Where it waits until a target has room.
+        self.room: WaitingRoom | None = None
         self.upstream: Upstream | None = None
-        self.failed = False
         # The request on its way up: its head as it is sent, and the body until it need not be sent again.
         self.outgoing: bytes = b""
         self.held: list[bytes] | None = None
@@ -110,9 +105,14 @@ class Exchange(Account):
         return None if name is None else snapshot.pools.get(name)
 
     def _attempt(self, pool: Pool) -> None:
-        """Picks a target, reserves it, and gets a connection to it."""
-        services = self.services
-        now: i64 = self.began if self.attempts == 0 else services.clock()
+        """Finds a target for the request, or lets it wait for one."""
+        now: i64 = self.began if self.attempts == 0 else self.services.clock()
+        # Those who wait came first.
+        if pool.waiting.size or not self._place(pool, now):
+            self._wait(pool, now)
+
+    def _place(self, pool: Pool, now: i64) -> bool:
+        """Picks a target, reserves it, and gets a connection to it; false when all that could be picked are full."""
         loads = pool.loads
         loads.refresh(now)
         skip: list[int] | None = None
@@ -125,28 +125,74 @@ class Exchange(Account):
                 index = pool.algorithm.pick(self.head, now, self._without_doubtful(pool, skip))
         except Exception as error:  # noqa: BLE001  (a user's algorithm may raise anything)
             self._answer(refused("algorithm_failed", 500, f"The algorithm failed: {type(error).__name__}."))
-            return
+            return True
         if index < 0 or index >= loads.size:
+            if loads.any_full(skip):
+                return False
             failure = self.failure
             if failure is None:
                 failure = refused("no_target", 503, f"No target of pool {pool.name} can take the request.")
             self._answer(failure)
-            return
-        target = pool.targets[index]
-        self.target = target
-        self.load = loads.total[index]
-        self.lease = loads.take(index)
+            return True
+        load = loads.total[index]
+        lease = loads.take(index)
+        if loads.limit[index] and loads.is_overfull(index, now):
+            # Another worker took the last place at the same moment.
+            lease.release()
+            return False
+        self.lease = lease
+        self.load = load
         self.picked = now
+        self._acquire(pool.targets[index])
+        return True
+
+    def _acquire(self, target: Target) -> None:
+        """Gets a connection to the target that was picked."""
+        self.target = target
         self.failed = False
         self.attempts += 1
         connection = self._idle(target).take()
         if connection is not None and not self._is_usable(connection):
             connection = self._next_usable(target)
         if connection is None:
-            services.connector.connect(target, self)
+            self.services.connector.connect(target, self)
         else:
             assert isinstance(connection, Upstream)
             self.connected(connection)
+
+    def _wait(self, pool: Pool, now: i64) -> None:
+        room = pool.waiting
+        if not room.enter(self, now):
+            detail = f"All targets of pool {pool.name} are at their limit, and {int(room.size)} requests wait already."
+            self._answer(refused("queue_full", 503, detail))
+            return
+        self.room = room
+        self.services.watch(room)
+
+    def try_again(self, now: i64) -> bool:
+        """See `Waiter.try_again`."""
+        pool = self._current_pool()
+        assert pool is not None
+        room = self.room
+        # It has left: an answer that follows must not take it out once more.
+        self.room = None
+        if self._place(pool, now):
+            return True
+        self.room = room
+        return False
+
+    def waited_in_vain(self) -> None:
+        """See `Waiter.waited_in_vain`."""
+        self.room = None
+        self._answer(refused("queue_timeout", 503, "No target had room for the request in time."))
+
+    def _current_pool(self) -> Pool | None:
+        """The pool as it is now: the snapshot may have changed since the last attempt."""
+        pool = self.pool
+        if pool is not None:
+            current = self.services.world().pools.get(pool.name)
+            self.pool = pool if current is None else current
+        return self.pool
 
     def _without_doubtful(self, pool: Pool, skip: list[int]) -> list[int]:
         slot = self.doubtful
@@ -246,7 +292,7 @@ class Exchange(Account):
 
     def response_head(self, head: ResponseHead, body: bytes, last: bool) -> None:
         """Passes on the answer; from here on there is no other attempt."""
-        self._count_answer(head.status)
+        self.count_answer(head.status)
         self.bytes_out = len(body)
         self.held = None
         self.replayable = False
@@ -275,7 +321,7 @@ class Exchange(Account):
 
     def switched(self, head: ResponseHead, rest: bytes) -> None:
         """Turns both connections into a tunnel, which holds the lease until it closes."""
-        self._count_answer(head.status)
+        self.count_answer(head.status)
         upstream = self.upstream
         assert upstream is not None
         Tunnel(self.services, self).open(self.downstream, upstream, head, rest)
@@ -286,20 +332,6 @@ class Exchange(Account):
         self.bytes_in += bytes_in
         self.bytes_out += bytes_out
         self.finish()
-
-    def _count_answer(self, status: i64) -> None:
-        """Notes the answer's first byte, and tells health when it is one that the pool counts as failure."""
-        self.answered = self.services.clock()
-        self.status = status
-        target = self.target
-        pool = self.pool
-        assert target is not None
-        assert pool is not None
-        ledger = self.services.ledger
-        ledger.count_answer(target.slot, status, self.answered - self.picked)
-        if status >= 500 and int(status) in pool.failure_statuses:
-            self._count_failure(target)
-            self.services.report(pool.name, target.name, "bad_status")
 
     def downstream_full(self) -> None:
         """Back-pressure, downwards."""
@@ -327,7 +359,7 @@ class Exchange(Account):
         # A target may close what was idle for long, at any moment: that says nothing of its health.
         stale = upstream is not None and upstream.uses > 1 and not self.answered and error.kind in LOST
         if error.side == UPSTREAM and not stale:
-            self._count_failure(target)
+            self.count_failure(target)
             outcome = OUTCOMES.get(error.kind)
             if outcome is not None:
                 self.services.report(pool.name, target.name, outcome)
@@ -343,24 +375,13 @@ class Exchange(Account):
             self.tried.append(int(target.slot))
             if stale:
                 self.doubtful = target.slot
-            # The snapshot may have changed since the first attempt.
-            current = self.services.world().pools.get(pool.name)
-            self.pool = pool if current is None else current
-            self._attempt(self.pool)
+            current = self._current_pool()
+            assert current is not None
+            self._attempt(current)
             return
         if stale:
-            self._count_abort()
+            self.count_abort()
         self._answer(error)
-
-    def _count_failure(self, target: Target) -> None:
-        """Counts the attempt as failed, once, whether it was answered or not."""
-        if self.failed:
-            return
-        self.failed = True
-        ledger = self.services.ledger
-        ledger.add(target.slot, FAILURES, 1)
-        if self.answered:
-            ledger.add(target.slot, BAD_ANSWERS, 1)
 
     def _may_retry(self, pool: Pool, error: ProxyError) -> bool:
         left = int(pool.attempts - self.attempts)
@@ -384,6 +405,12 @@ class Exchange(Account):
             self._count_abort()
             self._answer(error)
 
+    def cut(self) -> None:
+        """Its target was removed by force: ends the attempt, for which nobody is to blame."""
+        if self.upstream is not None:
+            self._cancel()
+            self.upstream_failed(TARGET_REMOVED)
+
     def downstream_lost(self) -> None:
         """The client left: nobody's failure."""
         if self.over:
@@ -396,9 +423,9 @@ class Exchange(Account):
         self.finish()
 
     def _count_abort(self) -> None:
-        """Counts the attempt as ended without an answer, for which the target is not to blame."""
-        if self.target is not None:
-            self.services.ledger.add(self.target.slot, ABORTED, 1)
+        """While it waits, its last attempt was counted already."""
+        if self.room is None:
+            self.count_abort()
 
     def _cancel(self) -> None:
         upstream = self.upstream
@@ -421,22 +448,22 @@ class Exchange(Account):
         if lease is not None:
             self.lease = None
             lease.release()
+            pool = self.pool
+            if pool is not None and pool.waiting.size:
+                self.services.wake(pool.waiting)
 
     def finish(self) -> None:
         """The single exit."""
         if self.over:
             return
         self.over = True
+        if self.room is not None:
+            self.room.leave(self)
+            self.room = None
         self._release()
         services = self.services
         services.requests += 1
-        target = self.target
-        if target is not None:
-            ledger = services.ledger
-            if self.bytes_in:
-                ledger.add(target.slot, BYTES_IN, self.bytes_in)
-            if not self.own:
-                ledger.add(target.slot, BYTES_OUT, self.bytes_out)
+        self.count_bytes()
         log = services.log
         if log is not None:
             self.log(log)

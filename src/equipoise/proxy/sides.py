@@ -18,13 +18,16 @@ from equipoise.proxy.access_log import BATCH, AccessLog, JsonLog, Record, encode
 from equipoise.state.connections import Deadlines, IdleConnections, Reusable, Stack, Timed
 from equipoise.state.ledger import WORKER_OWN_ANSWERS, Ledger
 from equipoise.state.snapshot import Snapshot, Target
+from equipoise.state.waiting import Waiter, WaitingRoom
 from equipoise.wire.http1 import RequestHead, ResponseHead
 
+# Between two looks for room that another worker's request has left at a target.
+WATCH_SECONDS: Final = 0.005
 # The last three digits of the request ids.
 ENDINGS: Final = [b"%03x" % low for low in range(0x1000)]
 
 
-class Relay:
+class Relay(Waiter):
     """What both sides call back: an exchange."""
 
     def __init__(self, head: RequestHead, decodes: bool) -> None:
@@ -34,6 +37,7 @@ class Relay:
             head: the request's.
             decodes: whether a chunked answer reaches this client without its framing.
         """
+        super().__init__()
         self.head = head
         self.decodes = decodes
 
@@ -263,6 +267,7 @@ class Services:
         self.id_prefix: bytes = b""
         self.draining = False
         self.soon: Callable[[Callable[[], None]], object] = call_now
+        self.later: Callable[[float, Callable[[], None]], object] = never
         # Open connections of clients, and the tunnels that some of them became.
         self.downstreams: set[Downstream] = set()
         self.tunnels: list[Timed] = []
@@ -295,6 +300,29 @@ class Services:
         log = self.log
         if log is not None:
             log.write(refusal(self.stamp(self.clock()), downstream.client, error))
+
+    def wake(self, room: WaitingRoom) -> None:
+        """A target has room: those who wait are looked at, not from here, where an exchange is about to end."""
+        if not room.woken:
+            room.woken = True
+            self.soon(lambda: room.wake(self.clock()))
+
+    def watch(self, room: WaitingRoom) -> None:
+        """Looks again and again while somebody waits.
+
+        For those who waited for too long, and for room at a target that another worker's request has left.
+        """
+        if not room.watched:
+            room.watched = True
+            self.later(WATCH_SECONDS, lambda: self._look(room))
+
+    def _look(self, room: WaitingRoom) -> None:
+        room.watched = False
+        now: i64 = self.clock()
+        room.expire(now)
+        room.wake(now)
+        if room.size:
+            self.watch(room)
 
     def set_wall_clock(self, monotonic_ns: i64, wall_ns: i64) -> None:
         """Ties the two clocks together; done at each tick, so that log lines follow corrections of the wall clock."""
@@ -343,6 +371,10 @@ def most_connections() -> int:
     """
     limit, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
     return limit - limit // 8 if limit >= 1_024 else max(1, (limit - 24) // 2)
+
+
+def never(seconds: float, callback: Callable[[], None]) -> None:
+    """Stands in for the loop's `call_later` until there is one."""
 
 
 def call_now(callback: Callable[[], None]) -> None:

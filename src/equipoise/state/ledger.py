@@ -40,6 +40,7 @@ WORKER_REQUESTS: Final = 2
 WORKER_OWN_ANSWERS: Final = 3  # 5 fields: answers that the balancer itself gave, by class
 WORKER_LOG_LINES: Final = 8
 WORKER_LOG_DROPPED: Final = 9
+WORKER_WAITING: Final = 10  # requests that wait for a target with room
 WORKER_FIELDS: Final = 16
 WORKER_NAMES: Final = {
     "pid": WORKER_PID,
@@ -47,6 +48,7 @@ WORKER_NAMES: Final = {
     "requests": WORKER_REQUESTS,
     "log_lines": WORKER_LOG_LINES,
     "log_dropped": WORKER_LOG_DROPPED,
+    "waiting": WORKER_WAITING,
 }
 # Above this many targets the other rows are read every REREAD_PICKS picks or REREAD_NS, whichever comes first: reading
 # 500 targets of 4 workers at each pick would cost more than the head scan.
@@ -189,7 +191,7 @@ class Ledger:
         return totals
 
     def worker(self, row: int) -> dict[str, int]:
-        """The record of a worker: pid, connections, requests, log_lines, log_dropped, own_1xx to own_5xx."""
+        """The record of a worker: pid, connections, requests, log_lines, log_dropped, waiting, own_1xx to own_5xx."""
         start = int(self._workers) + row * WORKER_FIELDS
         cells = self.view[start : start + WORKER_FIELDS].tolist()
         record = {name: cells[field] for name, field in WORKER_NAMES.items()}
@@ -211,7 +213,8 @@ class Ledger:
         rows = int(self.rows)
         for slot in range(int(self.slots)):
             self.view[slot * rows + row] = 0
-        self.view[int(self._workers) + row * WORKER_FIELDS + WORKER_CONNECTIONS] = 0
+        for field in (WORKER_CONNECTIONS, WORKER_WAITING):
+            self.view[int(self._workers) + row * WORKER_FIELDS + field] = 0
 
     def clear_slot(self, slot: int) -> None:
         """Supervisor only, before a slot is given to another target and no worker uses it: all its counts to zero."""
@@ -330,6 +333,13 @@ class PoolLoads(Loads):
         self.total[index] += 1
         self.picks += 1
         return Lease(self, index)
+
+    def is_overfull(self, index: i64, now: i64) -> bool:
+        """Whether a target that was just taken has more than it may hold, since several workers took at once."""
+        if self.ledger.rows > 1:
+            self.picks_left = 0
+            self.refresh(now)
+        return self.total[index] > self.limit[index]
 
     def give(self, index: i64) -> None:
         """Gives one unit back; only `Lease.release` calls it."""

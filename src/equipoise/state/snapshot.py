@@ -1,6 +1,6 @@
 """What a worker believes now: pools, targets, routes, limits, in the form that the data path reads.
 
-Owns: turning a `World` into native values, and carrying over what must outlive a change (budgets).
+Owns: turning a `World` into native values, and carrying over what must outlive a change (budgets, who waits).
 Refuses to know: how the world got here, what a request is.
 
 A snapshot is never changed: a new one is built and put in its place by one assignment. An exchange that began under
@@ -19,6 +19,7 @@ from equipoise.policy.retry import Budget
 from equipoise.policy.routing import Route, Router
 from equipoise.state.connections import Stack
 from equipoise.state.ledger import Ledger, PoolLoads
+from equipoise.state.waiting import WaitingRoom
 
 NS_PER_SECOND = 1_000_000_000
 # What a line of the access log says behind the bytes, of a request without a body that went well.
@@ -46,13 +47,23 @@ class Target:
 class Pool:
     """The targets of a pool that may be chosen now, and how."""
 
-    def __init__(self, spec: PoolSpec, loads: PoolLoads, algorithm: Algorithm, budget: Budget) -> None:
+    def __init__(
+        self, spec: PoolSpec, loads: PoolLoads, algorithm: Algorithm, kept: tuple[Budget, WaitingRoom]
+    ) -> None:
+        """Is built from what the supervisor said.
+
+        Args:
+            spec: that.
+            loads: the numbers of the targets that may be chosen.
+            algorithm: chooses by them.
+            kept: what outlives changes.
+        """
         self.name = spec.name
         self.algorithm_name = spec.algorithm
         self.slot = spec.slot
         self.loads = loads
         self.algorithm = algorithm
-        self.budget = budget
+        self.budget, self.waiting = kept
         self.attempts = spec.retry.attempts
         self.retry_buffer: i64 = spec.retry.buffer
         self.failure_statuses = frozenset(spec.failure_statuses)
@@ -135,9 +146,14 @@ def build(world: World, before: "Snapshot | None", ledger: Ledger, make: Algorit
         loads = PoolLoads(ledger, spec.slot, [target.slot for target in targets], (names, weights, limits))
         algorithm = make(spec.algorithm, loads)
         budget = Budget(spec.retry.budget)
-        if before is not None and spec.name in before.pools and old[spec.name].retry == spec.retry:
-            budget = before.pools[spec.name].budget
-        pools[spec.name] = Pool(spec, loads, algorithm, budget)
+        waiting = WaitingRoom(0, 0)
+        if before is not None and spec.name in before.pools:
+            waiting = before.pools[spec.name].waiting
+            if old[spec.name].retry == spec.retry:
+                budget = before.pools[spec.name].budget
+        waiting.limit = spec.queue.size
+        waiting.timeout_ns = int(spec.queue.timeout * NS_PER_SECOND)
+        pools[spec.name] = Pool(spec, loads, algorithm, (budget, waiting))
     return Snapshot(world, pools)
 
 

@@ -119,7 +119,7 @@ def test_weights_are_shares_of_what_is_in_flight(stage: Stage, balance: Balance,
 def test_a_target_holds_no_more_than_its_limit(stage: Stage, balance: Balance) -> None:
     gate = stage.gate()
     target = stage.target(waits(gate))
-    pool = f'[[pools.default.targets]]\nurl = "{target.url}"\nmax_in_flight = 2'
+    pool = f'[[pools.default.targets]]\nurl = "{target.url}"\nmax_in_flight = 2\n[pools.default.queue]\nsize = 0'
     balancer = balance([], Setting(pool=pool))
     clients = [Client(balancer.port).send(GET) for _ in range(5)]
     eventually(lambda: sum(client.has_bytes() for client in clients), lambda count: count == 3)
@@ -133,6 +133,22 @@ def test_a_target_holds_no_more_than_its_limit(stage: Stage, balance: Balance) -
             assert client.answer().body == b"ok"
         client.close()
     assert target.most_in_flight == 2
+    balancer.wait_idle()
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_requests_above_the_limit_wait_for_their_turn(stage: Stage, balance: Balance, workers: int) -> None:
+    gate = stage.gate()
+    target = stage.target(waits(gate))
+    pool = f'[[pools.default.targets]]\nurl = "{target.url}"\nmax_in_flight = 2\n[pools.default.queue]\ntimeout = "1m"'
+    balancer = balance([], Setting(workers=workers, pool=pool))
+    clients = [Client(balancer.port).send(GET) for _ in range(9)]
+    eventually(lambda: target.in_flight, lambda count: count == 2)
+    gate.open()
+    assert [client.answer().body for client in clients] == [b"ok"] * 9
+    assert target.most_in_flight == 2
+    for client in clients:
+        client.close()
     balancer.wait_idle()
 
 

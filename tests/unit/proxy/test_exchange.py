@@ -1,10 +1,11 @@
 """An exchange from its head to its log line: bytes in on one side, expected bytes out on the other."""
 
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 
-from equipoise.model import RetrySpec, RouteSpec, TargetState
+from equipoise.model import PoolSpec, QueueSpec, RetrySpec, RouteSpec, TargetState
 from equipoise.policy.retry import RESERVE
 from equipoise.proxy.sides import LogPort
 from tests.support.dialogue import GET, OK, Dialogue, down, limits, ok_down, only, status_of, up, web
@@ -159,13 +160,162 @@ def test_no_target_is_503_with_retry_after(make_dialogue: MakeDialogue) -> None:
     assert dialogue.record.error == "no_target (self)"
 
 
+def limited(size: int = 10, timeout: float = 5.0, **settings: Any) -> PoolSpec:
+    """One target that takes one request at a time."""
+    return pool(target("a", 1, max_in_flight=1), queue=QueueSpec(size, timeout), **settings)
+
+
 def test_a_target_at_its_limit_is_not_picked(make_dialogue: MakeDialogue) -> None:
-    dialogue = make_dialogue(pool(target("a", 1, max_in_flight=1)))
+    dialogue = make_dialogue(limited(size=0))
     first, second = dialogue.client(), dialogue.client()
     first.says(GET)
     second.says(GET)
-    assert status_of(second.hears()) == 503
+    answer = second.hears()
+    assert status_of(answer) == 503
+    assert b"\r\nRetry-After: 1\r\n" in answer
+    assert dialogue.record.error == "queue_full (self)"
     assert dialogue.in_flight == {"a": 1}
+
+
+def test_requests_wait_for_room_and_go_on_in_their_order(make_dialogue: MakeDialogue) -> None:
+    dialogue = make_dialogue(limited())
+    clients = [dialogue.client() for _ in range(3)]
+    for client in clients:
+        client.says(GET)
+    a = dialogue.accept()
+    assert dialogue.dials == []
+    for client in clients:
+        assert dialogue.in_flight == {"a": 1}
+        assert a.hears().startswith(b"GET / HTTP/1.1")
+        a.says(OK)
+        assert status_of(client.hears()) == 200
+    assert dialogue.in_flight == {}
+
+
+def test_a_body_that_comes_while_its_request_waits_goes_up_with_it(make_dialogue: MakeDialogue) -> None:
+    dialogue = make_dialogue(limited())
+    first, second = dialogue.client(), dialogue.client()
+    first.says(GET)
+    second.says(POST, b"he", b"llo")
+    a = dialogue.accept()
+    a.hears()
+    a.says(OK)
+    # A method that must not be sent twice is not risked on a connection that may be closed.
+    assert a.hears().endswith(b"\r\n\r\nhello")
+
+
+def test_who_comes_later_does_not_overtake_who_waits(make_dialogue: MakeDialogue) -> None:
+    dialogue = make_dialogue(limited())
+    first, second, third = dialogue.client(), dialogue.client(), dialogue.client()
+    first.says(GET)
+    second.says(b"GET /second HTTP/1.1\r\nHost: x\r\n\r\n")
+    a = dialogue.accept()
+    a.hears()
+    dialogue.apply(pool(target("a", 1, max_in_flight=1), target("b", 2, max_in_flight=1)))
+    third.says(b"GET /third HTTP/1.1\r\nHost: x\r\n\r\n")
+    b = dialogue.accept("b")
+    assert b.hears().startswith(b"GET /second ")
+
+
+def test_a_request_that_waits_for_too_long_is_503(make_dialogue: MakeDialogue) -> None:
+    dialogue = make_dialogue(limited(timeout=2.0))
+    first, second = dialogue.client(), dialogue.client()
+    first.says(GET)
+    second.says(GET)
+    dialogue.pass_time(1.8)
+    assert second.hears() == b""
+    dialogue.pass_time(0.4)
+    answer = second.hears()
+    assert status_of(answer) == 503
+    assert b"\r\nRetry-After: 1\r\n" in answer
+    assert dialogue.record.error == "queue_timeout (self)"
+    assert dialogue.ledger.worker(0)["waiting"] == 0
+
+
+def test_a_client_that_leaves_while_it_waits_leaves_its_place(make_dialogue: MakeDialogue) -> None:
+    dialogue = make_dialogue(limited(size=1))
+    first, second, third = dialogue.client(), dialogue.client(), dialogue.client()
+    first.says(GET)
+    second.says(GET)
+    dialogue.pass_time(0.1)
+    assert dialogue.supervisor.worker(0)["waiting"] == 1
+    second.ends()
+    third.says(GET)
+    a = dialogue.accept()
+    a.says(OK)
+    a.says(OK)
+    assert status_of(third.hears()) == 200
+    assert [record.status for record in dialogue.records] == [499, 200, 200]
+    assert dialogue.totals()["requests"] == 2
+
+
+def test_room_that_another_workers_request_leaves_is_found(make_dialogue: MakeDialogue) -> None:
+    dialogue = make_dialogue(limited(), workers=2)
+    other = dialogue.other_workers[0]
+    other.take(1)
+    client = dialogue.client()
+    client.says(GET)
+    dialogue.pass_time(0.1)
+    assert dialogue.dials == []
+    other.give(1)
+    dialogue.pass_time(0.1)
+    assert len(dialogue.dials) == 1
+
+
+def test_a_limit_that_is_lifted_lets_those_who_wait_go_on(make_dialogue: MakeDialogue) -> None:
+    dialogue = make_dialogue(limited())
+    clients = [dialogue.client() for _ in range(3)]
+    for client in clients:
+        client.says(GET)
+    dialogue.apply(pool(target("a", 1)))
+    dialogue.loop.settle()
+    assert dialogue.in_flight == {"a": 3}
+
+
+def test_a_waiting_request_of_a_target_that_goes_down_is_503(make_dialogue: MakeDialogue) -> None:
+    dialogue = make_dialogue(limited())
+    first, second = dialogue.client(), dialogue.client()
+    first.says(GET)
+    second.says(GET)
+    dialogue.apply(pool(target("a", 1, max_in_flight=1, state=TargetState.DOWN)))
+    dialogue.loop.settle()
+    assert status_of(second.hears()) == 503
+
+
+# A target that is removed by force
+
+
+def test_what_is_in_flight_at_a_target_removed_by_force_goes_elsewhere_when_it_may(dialogue: Dialogue) -> None:
+    client = dialogue.client()
+    client.says(GET)
+    a = dialogue.accept("a")
+    dialogue.path.cut(1)
+    dialogue.loop.settle()
+    assert repr(a) == "aborted"
+    dialogue.accept("b").says(OK)
+    assert client.hears() == ok_down()
+    assert dialogue.reports == []
+    assert dialogue.totals("a")["failures"] == 0
+
+
+def test_an_answer_of_a_target_removed_by_force_breaks_off(dialogue: Dialogue) -> None:
+    client = dialogue.client()
+    client.says(GET)
+    dialogue.accept("a").says(b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nhalf")
+    dialogue.path.cut(1)
+    dialogue.loop.settle()
+    assert repr(client) == "aborted"
+    assert dialogue.record.error == "target_removed (self)"
+    assert dialogue.in_flight == {}
+
+
+def test_what_is_in_flight_elsewhere_does_not_notice(dialogue: Dialogue) -> None:
+    client = dialogue.client()
+    client.says(GET)
+    a = dialogue.accept("a")
+    dialogue.path.cut(2)
+    a.says(OK)
+    assert client.hears() == ok_down()
 
 
 def test_an_own_answer_carries_the_request_id_and_keeps_the_connection(dialogue: Dialogue) -> None:

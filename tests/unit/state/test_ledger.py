@@ -343,3 +343,18 @@ def test_published_means_are_taken_up() -> None:
     supervisor.publish_mean(2, 5 * MS)
     loads.refresh_means()
     assert [loads.mean_ns(0), loads.mean_ns(1)] == [0, 5 * MS]
+
+
+def test_a_place_that_two_workers_took_at_once_is_seen_by_both() -> None:
+    _, rows = ledgers(2)
+    one, other = (pool_loads(row, [1, 1], limits=[1, 0]) for row in rows)
+    for loads in (one, other):
+        loads.refresh(0)
+        assert loads.free(0, None)
+    lease = one.take(0)
+    assert not one.is_overfull(0, 0)
+    other.take(0)
+    assert one.is_overfull(0, 0)
+    assert other.is_overfull(0, 0)
+    lease.release()
+    assert not other.is_overfull(0, 0)
