@@ -8,7 +8,11 @@ The import runs the user's code. Whoever may write the configuration may run cod
 
 import importlib
 import re
-from typing import Final
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, Final
+
+if TYPE_CHECKING:
+    from equipoise.policy.balance import Algorithm
 
 PREFIX: Final = "python:"
 _REFERENCE: Final = re.compile(r"python:([A-Za-z_]\w*(?:\.[A-Za-z_]\w*)*):([A-Za-z_]\w*)", re.ASCII)
@@ -18,7 +22,7 @@ def load_object(reference: str) -> object:
     """What `"python:module:name"` names; ValueError says why there is no such thing."""
     match = _REFERENCE.fullmatch(reference)
     if match is None:
-        raise ValueError('must be "python:module:name"')
+        raise ValueError(f'{reference!r} must be "python:module:name"')
     module, name = match.groups()
     try:
         return getattr(importlib.import_module(module), name)
@@ -26,16 +30,19 @@ def load_object(reference: str) -> object:
         raise ValueError(f"cannot be imported: {type(error).__name__}: {error}") from error
 
 
-def check_algorithm(reference: str) -> None:
-    """Raise ValueError unless the reference names an algorithm."""
+def load_algorithm(reference: str) -> "type[Algorithm]":
+    """The class that the reference names; ValueError unless it is an algorithm."""
     from equipoise.policy.balance import Algorithm  # noqa: PLC0415  only a file with its own algorithm pays for it
 
     found = load_object(reference)
     if not (isinstance(found, type) and issubclass(found, Algorithm) and found is not Algorithm):
         raise ValueError("must name a subclass of equipoise.policy.balance.Algorithm")
+    return found
 
 
-def check_factory(reference: str) -> None:
-    """Raise ValueError unless the reference names something that can be called."""
-    if not callable(load_object(reference)):
+def load_factory(reference: str) -> Callable[..., Any]:
+    """What the reference names; ValueError unless it can be called."""
+    found = load_object(reference)
+    if not callable(found):
         raise ValueError("must name something that can be called")  # noqa: TRY004  a slip in the file, as all others
+    return found

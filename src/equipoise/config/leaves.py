@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Final, NamedTuple
 
 from equipoise.config.addresses import parse_address, parse_host, parse_url
-from equipoise.config.extensions import PREFIX, check_algorithm, check_factory
+from equipoise.config.extensions import PREFIX, load_algorithm, load_factory
 from equipoise.config.schema import ALGORITHMS, SINKS, StatusRange
 from equipoise.config.units import (
     DURATION_PATTERN,
@@ -92,7 +92,7 @@ def _method(text: str) -> str:
 
 def _algorithm(text: str) -> str:
     if text.startswith(PREFIX):
-        check_algorithm(text)
+        load_algorithm(text)
     elif text not in ALGORITHMS:
         raise ValueError(f'must be one of {", ".join(ALGORITHMS)} or "python:module:Class"{nearest(text, ALGORITHMS)}')
     return text
@@ -100,7 +100,7 @@ def _algorithm(text: str) -> str:
 
 def _sink(text: str) -> str:
     if text.startswith(PREFIX):
-        check_factory(text)
+        load_factory(text)
     elif text not in SINKS:
         raise ValueError(f'must be one of {", ".join(SINKS)} or "python:module:factory"{nearest(text, SINKS)}')
     return text

@@ -9,13 +9,13 @@ and says so.
 """
 
 import base64
-import importlib
 from collections.abc import Callable
 from typing import Any, Final
 
 import msgspec
 from mypy_extensions import mypyc_attr
 
+from equipoise.config.extensions import load_factory
 from equipoise.errors import ProxyError
 from equipoise.model import AccessLogSpec
 from equipoise.proxy.log_file import BatchWriter
@@ -318,11 +318,7 @@ def make_log(spec: AccessLogSpec, on_trouble: Callable[[str], None]) -> AccessLo
         return GuardedLog(LoggingLog(), on_trouble)
     if spec.sink == "structlog":
         return GuardedLog(StructlogLog(), on_trouble)
-    scheme, _, place = spec.sink.partition(":")
-    module, _, factory = place.partition(":")
-    if scheme != "python" or not module or not factory:
-        raise ValueError(f"no access log sink is called {spec.sink!r}")
-    log = getattr(importlib.import_module(module), factory)(spec)
+    log = load_factory(spec.sink)(spec)
     if not isinstance(log, AccessLog):
         raise ValueError(f"{spec.sink} made a {type(log).__name__}, not an AccessLog")  # noqa: TRY004 (it is the value that is wrong)
     return GuardedLog(log, on_trouble)

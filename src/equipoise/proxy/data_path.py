@@ -6,7 +6,6 @@ Refuses to know: processes, signals, how a world reaches the worker.
 
 import asyncio
 import errno
-import importlib
 import os
 import time
 from collections.abc import Callable
@@ -15,6 +14,7 @@ from typing import Any, cast
 
 from mypy_extensions import i64
 
+from equipoise.config.extensions import load_algorithm
 from equipoise.errors import RETRY_ALWAYS, SELF, ProxyError, upstream_failed
 from equipoise.model import AccessLogSpec, World
 from equipoise.policy.balance import ALGORITHMS, Algorithm, Loads
@@ -130,7 +130,7 @@ class DataPath:
         """Takes up a new state of the world; exchanges that run go on under the old one.
 
         Raises:
-            ValueError, OSError, ImportError: the access log or an algorithm cannot be made; nothing was changed.
+            ValueError, OSError: the access log or an algorithm cannot be made; nothing was changed.
         """
         services = self.services
         before = services.snapshot
@@ -267,22 +267,6 @@ class DataPath:
         hidden = {name.lower() for name in spec.redact_headers}
         headers = tuple((name.lower().encode(), name.lower() in hidden) for name in spec.headers)
         self.services.log = None if isinstance(fresh, NullLog) else LogPort(fresh, spec.body_limit, headers)
-
-
-def load_algorithm(name: str) -> type[Algorithm]:
-    """A user's algorithm, `python:module:Class`.
-
-    Raises:
-        ValueError: it is not such a name, or not a subclass of `Algorithm`.
-        ImportError, AttributeError: it is not there.
-    """
-    parts = name.split(":")
-    if len(parts) != 3 or parts[0] != "python":
-        raise ValueError(f"no algorithm is called {name!r}")
-    found = getattr(importlib.import_module(parts[1]), parts[2])
-    if not isinstance(found, type) or not issubclass(found, Algorithm):
-        raise ValueError(f"{name} is not a subclass of Algorithm")  # noqa: TRY004  (it is the name that is wrong)
-    return found
 
 
 def connect_failure(error: OSError) -> ProxyError:

@@ -2,7 +2,7 @@ from pathlib import Path
 
 import pytest
 
-from equipoise.config.extensions import check_algorithm, check_factory, load_object
+from equipoise.config.extensions import load_algorithm, load_factory, load_object
 from equipoise.policy import balance
 
 
@@ -50,16 +50,16 @@ def test_a_module_that_fails_or_leaves_is_a_problem_and_no_crash(
 
 
 def test_a_subclass_of_algorithm_is_an_algorithm(own_module: str) -> None:
-    check_algorithm(f"python:{own_module}:Mine")
+    load_algorithm(f"python:{own_module}:Mine")
 
 
 @pytest.mark.parametrize("name", ["Other", "number", "Algorithm"])
 def test_anything_else_is_no_algorithm(own_module: str, name: str) -> None:
     with pytest.raises(ValueError, match="must name a subclass"):
-        check_algorithm(f"python:{own_module}:{name}")
+        load_algorithm(f"python:{own_module}:{name}")
 
 
 def test_a_factory_is_something_that_can_be_called(own_module: str) -> None:
-    check_factory(f"python:{own_module}:Other")
+    load_factory(f"python:{own_module}:Other")
     with pytest.raises(ValueError, match="can be called"):
-        check_factory(f"python:{own_module}:number")
+        load_factory(f"python:{own_module}:number")
