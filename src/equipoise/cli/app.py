@@ -4,31 +4,41 @@ Owns: the list of commands, and `--version`.
 Refuses to know: what the commands do. Each imports its heavy parts when it runs, so that `--help` answers at once.
 """
 
+import os
 from importlib.util import find_spec
 from typing import Annotated
 
 import typer
 
 from equipoise import __version__
+from equipoise.cli.algorithm import algorithm
 from equipoise.cli.check import check
+from equipoise.cli.completion import rejoin_words
+from equipoise.cli.config import config
 from equipoise.cli.demo import demo
+from equipoise.cli.reload import reload
 from equipoise.cli.run import run
+from equipoise.cli.status import status
 from equipoise.cli.target import target
+from equipoise.cli.targets import targets
+from equipoise.cli.token import token
+from equipoise.cli.top import top
 
 app = typer.Typer(
     name="equipoise",
     help="An HTTP load balancer that keeps the requests in flight equal over its targets.",
     no_args_is_help=True,
-    add_completion=False,
     # The pretty ones print local variables, and those may hold secrets.
     pretty_exceptions_enable=False,
 )
-for command in (run, check, demo, target):
+for command in (run, check, demo, target, status, top, algorithm, config, reload, token):
     app.command()(command)
+app.add_typer(targets)
 
 
 def main() -> None:
     """What the installed script `equipoise` calls."""
+    rejoin_words(os.environ)
     app(prog_name="equipoise")
 
 

@@ -4,9 +4,14 @@ Owns: the command's options, its one line of summary and its exit code.
 Refuses to know: what is good (config).
 """
 
+from typing import TYPE_CHECKING
+
 import typer
 
 from equipoise.cli.options import DEFAULT_CONFIG, WRONG_USAGE, ConfigOption, allow_own_modules, print_problems
+
+if TYPE_CHECKING:
+    from equipoise.config.schema import Config
 
 
 def check(config: ConfigOption = DEFAULT_CONFIG) -> None:
@@ -23,6 +28,9 @@ def check(config: ConfigOption = DEFAULT_CONFIG) -> None:
     except ConfigError as error:
         print_problems(error.problems, config)
         raise typer.Exit(WRONG_USAGE) from None
+    if found.admin.enabled and (problem := _key_problem(found)):
+        typer.echo(f"admin.jwt: {problem}", err=True)
+        raise typer.Exit(WRONG_USAGE)
     targets = sum(len(pool.targets) for pool in found.pools.values())
     typer.echo(
         f"{config}: good; listens on {', '.join(listen_addresses(found))}, "
@@ -32,3 +40,15 @@ def check(config: ConfigOption = DEFAULT_CONFIG) -> None:
 
 def _count(number: int, word: str) -> str:
     return f"{number} {word}" if number == 1 else f"{number} {word}s"
+
+
+def _key_problem(config: "Config") -> str | None:
+    """Why the balancer could check no token; nothing is made here that it would make itself."""
+    from equipoise.admin.auth import check_keys
+    from equipoise.admin.keys import KeyFileError
+
+    try:
+        check_keys(config, create=False)
+    except KeyFileError as error:
+        return str(error)
+    return None

@@ -1,7 +1,7 @@
 """What several commands share.
 
-Owns: where the configuration file is looked for, and how its problems are shown.
-Refuses to know: what a command does with it.
+Owns: where the configuration file is looked for, and how its problems are shown; exit codes.
+Refuses to know: what a command does with it; what only those share that talk to the admin API (`client_options`).
 """
 
 import os
@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
     from equipoise.config.problems import Problem
 
+FAILED = 1
 WRONG_USAGE = 2
 DEFAULT_CONFIG = Path("equipoise.toml")
 
@@ -23,6 +24,14 @@ ConfigOption = Annotated[
     Path,
     typer.Option("--config", "-c", metavar="FILE", envvar="EQUIPOISE_CONFIG", help="The configuration file."),
 ]
+
+
+class CommandError(Exception):
+    """A command cannot do what it was asked; the text says why, the code is that of the exit."""
+
+    def __init__(self, text: str, code: int = FAILED) -> None:
+        super().__init__(text)
+        self.code = code
 
 
 def print_problems(problems: "Iterable[Problem]", path: Path) -> None:

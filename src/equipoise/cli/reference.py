@@ -12,7 +12,7 @@ from enum import Enum
 from typing import Any, Final, get_args, get_type_hints
 
 import typer
-from typer.models import OptionInfo
+from typer.models import ArgumentInfo, OptionInfo
 
 from equipoise.cli.app import app
 
@@ -25,12 +25,19 @@ _PREFACE: Final = """\
 [a page of their own](signals-and-exit-codes.md).
 """
 _WORDS: Final = {int: "whole number", float: "number", str: "text"}
-_UNITS: Final = {"S": "seconds", "MS": "milliseconds", "FILE": "file"}
+_UNITS: Final = {
+    "S": "seconds",
+    "MS": "milliseconds",
+    "FILE": "file",
+    "NAME": "name",
+    "URL": "URL",
+    "TOKEN": "token",
+}
 
 
 @dataclass(frozen=True)
 class Option:
-    """One option of a command; `names` begins with the long one."""
+    """One option of a command, or one argument; `names` begins with the long one."""
 
     names: tuple[str, ...]
     takes: str
@@ -38,9 +45,16 @@ class Option:
     says: str
 
 
+# typer makes these two itself.
+_COMPLETION: Final = (
+    Option(("--install-completion",), "", "", "Install completion for the current shell."),
+    Option(("--show-completion",), "", "", "Print what --install-completion would install."),
+)
+
+
 @dataclass(frozen=True)
 class Command:
-    """One command; the one without a name stands for `equipoise` itself."""
+    """One command, by all its words; the one without a name stands for `equipoise` itself."""
 
     name: str
     says: str
@@ -50,15 +64,25 @@ class Command:
 def commands() -> Iterator[Command]:
     """All of them, in the order of the help."""
     if app.registered_callback is not None and app.registered_callback.callback is not None:
-        yield _command("", app.registered_callback.callback)
-    for info in app.registered_commands:
-        assert info.callback is not None
-        yield _command(info.name or info.callback.__name__, info.callback)
+        root = _command("", app.registered_callback.callback)
+        yield Command(root.name, root.says, root.options + _COMPLETION)
+    yield from _commands(app, "")
+    for group in app.registered_groups:
+        assert group.typer_instance is not None
+        info = group.typer_instance.info
+        yield Command(info.name or "", info.help or "", ())
+        yield from _commands(group.typer_instance, f"{info.name} ")
 
 
 def page() -> str:
     """The reference page, Markdown."""
     return _PREFACE + "".join(_section(command) for command in commands())
+
+
+def _commands(group: typer.Typer, before: str) -> Iterator[Command]:
+    for info in group.registered_commands:
+        assert info.callback is not None
+        yield _command(before + (info.name or info.callback.__name__), info.callback)
 
 
 def _command(name: str, function: Callable[..., Any]) -> Command:
@@ -71,7 +95,10 @@ def _command(name: str, function: Callable[..., Any]) -> Command:
     )
 
 
-def _option(parameter: inspect.Parameter, kind: Any, info: OptionInfo) -> Option:
+def _option(parameter: inspect.Parameter, kind: Any, info: OptionInfo | ArgumentInfo) -> Option:
+    if isinstance(info, ArgumentInfo):
+        names = (info.metavar or parameter.name.upper(),)
+        return Option(names, _takes(kind, info), _default(parameter.default, info), info.help or "")
     # In an annotation, what typer calls the default is the first name. It makes one of its own when none is given.
     given = [info.default] if isinstance(info.default, str) else ["--" + parameter.name.replace("_", "-")]
     return Option(
@@ -79,7 +106,7 @@ def _option(parameter: inspect.Parameter, kind: Any, info: OptionInfo) -> Option
     )
 
 
-def _takes(kind: Any, info: OptionInfo) -> str:
+def _takes(kind: Any, info: OptionInfo | ArgumentInfo) -> str:
     """What stands behind the option."""
     (plain,) = [each for each in get_args(kind) or (kind,) if each is not type(None)]
     if plain is bool:
@@ -94,7 +121,7 @@ def _takes(kind: Any, info: OptionInfo) -> str:
     return words
 
 
-def _default(value: object, info: OptionInfo) -> str:
+def _default(value: object, info: OptionInfo | ArgumentInfo) -> str:
     if value is inspect.Parameter.empty:
         return "required"
     if isinstance(info.show_default, str):

@@ -1,12 +1,20 @@
 """`equipoise run`: the balancer.
 
-Owns: the command's options, and that a bad file ends it before anything starts.
-Refuses to know: how the balancer works (runtime).
+Owns: the command's options, that a bad file ends it before anything starts, and that the balancer gets its admin face.
+Refuses to know: how the balancer works (runtime), and its face (admin).
 """
+
+from typing import TYPE_CHECKING
 
 import typer
 
 from equipoise.cli.options import DEFAULT_CONFIG, WRONG_USAGE, ConfigOption, allow_own_modules, print_problems
+
+if TYPE_CHECKING:
+    from socket import socket
+
+    from equipoise.config.schema import Config
+    from equipoise.runtime.supervisor import Supervisor
 
 
 def run(config: ConfigOption = DEFAULT_CONFIG) -> None:
@@ -20,8 +28,23 @@ def run(config: ConfigOption = DEFAULT_CONFIG) -> None:
 
     allow_own_modules()
     try:
-        code = supervise(config)
+        code = supervise(config, _serve, _check)
     except ConfigError as error:
         print_problems(error.problems, config)
         raise typer.Exit(WRONG_USAGE) from None
     raise typer.Exit(code)
+
+
+# The admin API's libraries take as much memory as all the rest: only a balancer that serves it loads them.
+
+
+def _check(config: "Config") -> None:
+    from equipoise.admin.server import check
+
+    check(config)
+
+
+async def _serve(supervisor: "Supervisor", sock: "socket") -> None:
+    from equipoise.admin.server import serve
+
+    await serve(supervisor, sock)

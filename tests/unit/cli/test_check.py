@@ -81,3 +81,17 @@ def test_an_algorithm_of_ones_own_is_found_in_the_current_directory(folder: Path
     )
     text = GOOD + 'algorithm = "python:algorithm_beside_the_file:Mine"\n'
     assert check("-c", write(folder / "a.toml", text)).stderr == ""
+
+
+def test_a_key_that_the_admin_api_could_not_use_is_a_problem(folder: Path) -> None:
+    (folder / "secret").write_text("short")
+    text = GOOD + '[admin.jwt]\nsecret_file = "secret"\n'
+    result = check("-c", write(folder / "a.toml", text))
+    assert (result.exit_code, result.stdout) == (2, "")
+    assert result.stderr.startswith("admin.jwt: the secret in secret has 5 bytes; at least 32 are needed")
+    assert check("-c", write(folder / "a.toml", text + "[admin]\nenabled = false\n")).exit_code == 0
+
+
+def test_a_check_leaves_nothing_behind(folder: Path) -> None:
+    check("-c", write(folder / "a.toml", GOOD))
+    assert [path.name for path in folder.iterdir()] == ["a.toml"]

@@ -39,7 +39,7 @@ def test_a_bad_file_is_wrong_usage_and_every_problem_is_shown(tmp_path: Path) ->
 def test_a_good_file_runs_until_told_to_stop(tmp_path: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = free.getsockname()[1]
-    text = f'listen = "127.0.0.1:{port}"\nworkers = 1\n[pools.default]\ntargets = []\n'
+    text = f'listen = "127.0.0.1:{port}"\nworkers = 1\n[pools.default]\ntargets = []\n[admin]\nlisten = "127.0.0.1:0"\n'
     (tmp_path / "equipoise.toml").write_text(text)
     with start(tmp_path, "-c", "equipoise.toml") as process:
         try:
