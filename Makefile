@@ -19,11 +19,13 @@ JOBS ?= 2
 
 
 # What the installed product is made of. The list itself is a prerequisite, so that a deleted file also rebuilds it.
-SOURCES := $(sort $(shell find src -name '*.py' -o -name py.typed)) setup.py compiled_modules.py pyproject.toml
+# The dashboard's own files count; what is brought in from npm follows from dashboard/.
+SOURCES := $(sort $(shell find src -name '*.py' -o -name py.typed -o -path '*/static/*' -type f -not -path '*vendor*')) \
+	$(wildcard dashboard/*) setup.py compiled_modules.py pyproject.toml
 SOURCE_LIST := build/sources.txt
 $(shell mkdir -p build; echo '$(SOURCES)' | cmp -s - $(SOURCE_LIST) || echo '$(SOURCES)' > $(SOURCE_LIST))
 
-.PHONY: help demo test check lint types test-compiled test-interpreted bench compile lock format clean no-stale-extensions system-packages
+.PHONY: help demo test check lint types test-compiled test-interpreted bench compile lock format clean no-stale-extensions system-packages vendor
 
 help: ## List the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 20
@@ -50,6 +52,15 @@ $(PRODUCT): $(TOOLS) $(SOURCES) $(SOURCE_LIST)
 compile: $(TOOLS) ## Build with mypyc and install into .venv; a failure is an error (EQUIPOISE_OPT_LEVEL=0: faster to build)
 	@[ ! -f $(PRODUCT) ] || [ "$$(cat $(PRODUCT))" = compiled ] || rm -f $(PRODUCT)
 	@EQUIPOISE_REQUIRE_COMPILE=1 $(MAKE) $(PRODUCT)
+
+# What the dashboard uses of others, brought into src for the interpreted mode (the wheel's build does it for itself). The
+# manifest is written last; where npm is missing there is none, and the script says so again each time.
+VENDOR := src/equipoise/admin/static/vendor/manifest.json
+
+$(VENDOR): $(TOOLS) $(wildcard dashboard/*)
+	@$(BIN)/python dashboard/vendor.py && touch -c $@
+
+vendor: $(VENDOR) ## Bring the dashboard's third-party code into the package (needs npm; without it there is no dashboard)
 
 # The main job #########################################################################################################
 
@@ -101,9 +112,9 @@ no-stale-extensions:
 
 system-packages: # What the scenarios start; without it they are skipped, and pytest names each with its reason.
 	@.ci/can-compile $(PYTHON) || .ci/system-packages gcc libc6-dev python3-dev || true
-	@.ci/system-packages nginx curl || echo "the scenarios that need them are LEFT OUT; see 'SKIPPED' in the summary"
+	@.ci/system-packages nginx curl chromium || echo "the scenarios that need them are LEFT OUT; see 'SKIPPED' in the summary"
 
-test-interpreted: $(TOOLS) no-stale-extensions ## Tests on the plain files
+test-interpreted: $(TOOLS) $(VENDOR) no-stale-extensions ## Tests on the plain files
 	$(call run_tests,interpreted,PYTHONPATH=src)
 
 test-compiled: $(TOOLS) no-stale-extensions ## Tests on the installed extensions; left out, and said so, where there is no C compiler
@@ -129,7 +140,7 @@ check: $(TOOLS) system-packages ## What CI runs: lint, types, tests in both mode
 test: check ## Likewise, for people
 
 clean: ## Remove everything that was built, .venv included
-	@rm -rf $(VENV) .bench-venv build dist src/*.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis .coverage*
+	@rm -rf $(VENV) .bench-venv $(dir $(VENDOR)) build dist src/*.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis .coverage*
 
 # Locking ##############################################################################################################
 

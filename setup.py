@@ -1,21 +1,25 @@
-"""Builds Equipoise: the modules of compiled_modules.py through mypyc, all of them or none.
+"""Builds Equipoise: the modules of compiled_modules.py through mypyc, all of them or none; and the dashboard's files.
 
-Owns: the two switches and what a failed compile means under each of them.
-Refuses to know: metadata and dependencies (pyproject.toml), and which modules are compiled (compiled_modules.py).
+Owns: the two switches of compilation and what a failed compile means under each of them.
+Refuses to know: metadata and dependencies (pyproject.toml), which modules are compiled (compiled_modules.py), and what
+the dashboard brings in from elsewhere (dashboard/vendor.py).
 
 EQUIPOISE_SKIP_COMPILE=1      pure Python; neither mypy nor a C compiler is needed.
 EQUIPOISE_REQUIRE_COMPILE=1   a module that does not translate or compile fails the build.
 neither                       such a failure is reported loudly and the build goes on in pure Python.
 EQUIPOISE_OPT_LEVEL=0..3      the C optimisation level; 3 unless set, 0 builds several times faster.
+EQUIPOISE_REQUIRE_DASHBOARD=1   no npm, or one that fails, fails the build; otherwise the dashboard is left out, loudly.
 """
 
 import os
+import subprocess
 import sys
 from pathlib import Path
 from typing import Any
 
 from setuptools import Extension, setup
 from setuptools.command.build_ext import build_ext
+from setuptools.command.build_py import build_py
 
 ROOT = Path(__file__).resolve().parent
 # PEP 517 front ends run this file without its folder on the path.
@@ -87,6 +91,17 @@ class AllOrNothing(build_ext):
             self.extensions = []
 
 
+class WithDashboard(build_py):
+    """Brings the dashboard's third-party files into the package before its data is collected."""
+
+    def run(self) -> None:
+        """Run dashboard/vendor.py, which says what it could not do; then collect."""
+        vendor = ROOT / "dashboard" / "vendor.py"
+        if vendor.is_file() and subprocess.run([sys.executable, str(vendor)], check=False).returncode:  # noqa: S603  (our own file)
+            sys.exit("equipoise: the build ends here, without the dashboard that it was told to have")
+        super().run()
+
+
 if SKIP and REQUIRE:
     sys.exit("equipoise: EQUIPOISE_SKIP_COMPILE and EQUIPOISE_REQUIRE_COMPILE exclude each other; set one of them")
 if OPT_LEVEL not in {"0", "1", "2", "3"}:
@@ -94,5 +109,5 @@ if OPT_LEVEL not in {"0", "1", "2", "3"}:
 
 setup(
     ext_modules=translate() if not SKIP and BUILD_COMMANDS.intersection(sys.argv[1:]) else [],
-    cmdclass={"build_ext": AllOrNothing},
+    cmdclass={"build_ext": AllOrNothing, "build_py": WithDashboard},
 )

@@ -1,10 +1,11 @@
 """The build: which modules are compiled, what the switches do, and that a failed compile leaves no half.
 
-Owns: setup.py, compiled_modules.py and the lock files as a user of them sees them.
+Owns: setup.py, compiled_modules.py, dashboard/vendor.py and the lock files as a user of them sees them.
 Refuses to know: what the modules do.
 """
 
 import importlib
+import json
 import os
 import re
 import shutil
@@ -218,3 +219,95 @@ def test_the_lock_names_no_host(lock: str) -> None:
 def test_every_locked_package_has_a_hash(lock: str) -> None:
     blocks = re.split(r"\n(?=[\w.-]+==)", (ROOT / "requirements" / lock).read_text())
     assert [block.splitlines()[0] for block in blocks if "==" in block and "--hash=sha256:" not in block] == []
+
+
+# What the dashboard brings in from npm ------------------------------------------------------------------------------
+
+DASHBOARD = ROOT / "dashboard"
+# What stands in for npm: it makes the files that vendor.py looks for, and needs no registry.
+NPM = """#!/bin/sh
+mkdir -p node_modules/preact/dist node_modules/preact/hooks/dist node_modules/htm/dist node_modules/uplot/dist
+for name in preact htm uplot; do echo licence >node_modules/$name/LICENSE; done
+echo 'export {} //# sourceMappingURL=preact.mjs.map' >node_modules/preact/dist/preact.mjs
+echo 'import{options}from"preact";//# sourceMappingURL=hooks.mjs.map' >node_modules/preact/hooks/dist/hooks.mjs
+for name in htm/dist/htm.mjs uplot/dist/uPlot.esm.js uplot/dist/uPlot.min.css; do : >node_modules/$name; done
+"""
+
+
+class DashboardTree(SmallTree):
+    """A small tree with the dashboard, and a path of programs that has this npm or none."""
+
+    def __init__(self, root: Path, npm: str | None) -> None:
+        super().__init__(root)
+        shutil.copytree(DASHBOARD, root / "dashboard", ignore=shutil.ignore_patterns("node_modules"))
+        (self.static / "js").mkdir(parents=True)
+        (self.static.parent / "__init__.py").write_text("")
+        with (root / "pyproject.toml").open("a") as project:
+            project.write('[tool.setuptools.package-data]\n"equipoise.admin" = ["static/**/*"]\n')
+        self.programs = root / "programs"
+        self.programs.mkdir()
+        for name in ("sh", "mkdir"):
+            (self.programs / name).symlink_to(str(shutil.which(name)))
+        if npm is not None:
+            (self.programs / "npm").write_text(npm)
+            (self.programs / "npm").chmod(0o755)
+
+    @property
+    def static(self) -> Path:
+        return self.root / "src" / PACKAGE / "admin" / "static"
+
+    def build_pure(self, **environment: str) -> subprocess.CompletedProcess[str]:
+        return self.build(EQUIPOISE_SKIP_COMPILE="1", PATH=str(self.programs), **environment)
+
+    def packaged(self) -> set[str]:
+        return {path.name for path in self.root.rglob("out/lib*/equipoise/admin/static/vendor/*")}
+
+
+def test_a_build_brings_the_dashboard_s_files_into_the_package(tmp_path: Path) -> None:
+    tree = DashboardTree(tmp_path, NPM)
+    done = tree.build_pure()
+    assert (done.returncode, "LEFT OUT" in done.stderr) == (0, False)
+    files = {"preact.js", "hooks.js", "htm.js", "uplot.js", "uplot.css", "manifest.json"}
+    assert tree.packaged() == files | {f"{name}.LICENSE.txt" for name in ("preact", "htm", "uplot")}
+
+
+def test_a_browser_can_follow_the_imports_between_the_files(tmp_path: Path) -> None:
+    tree = DashboardTree(tmp_path, NPM)
+    tree.build_pure()
+    assert 'from"./preact.js"' in (tree.static / "vendor" / "hooks.js").read_text()
+
+
+def test_files_that_are_current_are_not_fetched_again(tmp_path: Path) -> None:
+    tree = DashboardTree(tmp_path, NPM)
+    tree.build_pure()
+    (tree.programs / "npm").write_text("#!/bin/sh\nexit 1\n")
+    assert "LEFT OUT" not in tree.build_pure().stderr
+
+
+@pytest.mark.parametrize("npm", [None, "#!/bin/sh\necho 'npm error no way there' >&2\nexit 1\n", "#!/bin/sh\n"])
+def test_without_npm_the_dashboard_is_left_out_with_a_loud_word(tmp_path: Path, npm: str | None) -> None:
+    tree = DashboardTree(tmp_path, npm)
+    done = tree.build_pure()
+    assert (done.returncode, tree.packaged()) == (0, set())
+    assert "DASHBOARD IS LEFT OUT" in done.stderr
+
+
+def test_without_npm_the_build_fails_where_the_dashboard_is_required(tmp_path: Path) -> None:
+    done = DashboardTree(tmp_path, None).build_pure(EQUIPOISE_REQUIRE_DASHBOARD="1")
+    assert done.returncode != 0
+    assert "npm is not installed" in done.stderr
+
+
+def test_the_dashboard_s_lock_names_no_host_and_has_a_hash_for_every_package() -> None:
+    packages = json.loads((DASHBOARD / "package-lock.json").read_bytes())["packages"]
+    found = {name: set(package) & {"resolved", "integrity"} for name, package in packages.items() if name}
+    assert found
+    assert set(map(frozenset, found.values())) == {frozenset({"integrity"})}
+
+
+def test_the_dashboard_s_dependencies_are_pinned_as_they_are_locked() -> None:
+    wanted = json.loads((DASHBOARD / "package.json").read_bytes())["dependencies"]
+    packages = json.loads((DASHBOARD / "package-lock.json").read_bytes())["packages"]
+    assert {f"node_modules/{name}": version for name, version in wanted.items()} == {
+        name: package["version"] for name, package in packages.items() if name
+    }

@@ -1,0 +1,1 @@
+"""The control plane's face: HTTP for operators, their tools and their browsers."""
