@@ -87,7 +87,8 @@ def test_every_page_is_on_the_map() -> None:
 
 def completed(text: str) -> str:
     """A part of a configuration with what it leaves out; a whole one as it is."""
-    if re.search(r"^(listen|\[\[listeners\]\])", text, re.MULTILINE):
+    top = f"\n{text}".partition("\n[")[0]
+    if re.search(r"^listen", top, re.MULTILINE) or "[[listeners]]" in text:
         return text
     missing = "" if "targets" in text else f"pools.default.{TARGETS}\n"
     return f'listen = "127.0.0.1:0"\n{missing}{text}'
@@ -137,6 +138,8 @@ def wrong(line: str) -> str | None:
     known = {command.name: {each for option in command.options for each in option.names} for command in commands()}
     words = line.replace("'", "").replace('"', "").split()
     command = "" if words[0].startswith("-") else words.pop(0)
+    if words and f"{command} {words[0]}" in known:
+        command += f" {words.pop(0)}"
     if command not in known:
         return f"{line}: no command {command}"
     options = [word.partition("=")[0] for word in words if re.match(r"--?[a-z]", word)]
@@ -153,6 +156,8 @@ def test_commands_are_shown_and_a_wrong_one_is_found() -> None:
     assert len([line for page in PAGES for line in command_lines(page)]) > 20
     assert wrong("run -c file.toml --help") is None
     assert wrong("demo --duration=5 --kil-at 3") == "demo --duration=5 --kil-at 3: no option --kil-at"
+    assert wrong("targets set a --weight 3") is None
+    assert wrong("targets set a --wait") == "targets set a --wait: no option --wait"
     assert wrong("walk") == "walk: no command walk"
 
 
