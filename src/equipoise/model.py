@@ -58,6 +58,13 @@ class RetrySpec(msgspec.Struct, frozen=True):
     budget: float = 0.2
 
 
+class QueueSpec(msgspec.Struct, frozen=True):
+    """Requests that wait while all targets of a pool are full: how many in each worker, and how long (seconds)."""
+
+    size: int = 1000
+    timeout: float = 5.0
+
+
 class PoolSpec(msgspec.Struct, frozen=True):
     """Targets that can stand in for each other, and how one of them is chosen.
 
@@ -71,6 +78,7 @@ class PoolSpec(msgspec.Struct, frozen=True):
     retry: RetrySpec = RetrySpec()
     failure_statuses: tuple[int, ...] = (502, 503, 504)
     panic: bool = False
+    queue: QueueSpec = QueueSpec()
 
 
 class RouteSpec(msgspec.Struct, frozen=True):

@@ -46,6 +46,11 @@ def decode(data: Mapping[str, object], report: Report) -> Config:
     return config
 
 
+def decode_as(kind: Any, value: object, place: Place, report: Report) -> Any:
+    """One part of the file, of a type of the schema; `place` is where it would stand. Otherwise as `decode`."""
+    return _Reader(report).read(inspect.type_info(kind), value, place)
+
+
 def plain(value: object) -> object:
     """The same in the file's own terms, defaults filled in: what JSON and TOML can hold."""
     return plain_as(inspect.type_info(type(value)), value)

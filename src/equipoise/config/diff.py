@@ -13,7 +13,7 @@ from typing import Protocol, TypeVar
 
 import msgspec
 
-from equipoise.model import AccessLogSpec, LimitsSpec, PoolSpec, RetrySpec, RouteSpec, TargetSpec, World
+from equipoise.model import AccessLogSpec, LimitsSpec, PoolSpec, QueueSpec, RetrySpec, RouteSpec, TargetSpec, World
 
 
 class PoolAdded(msgspec.Struct, frozen=True, tag=True):
@@ -39,6 +39,7 @@ class PoolSettingsChanged(msgspec.Struct, frozen=True, tag=True):
     retry: RetrySpec
     failure_statuses: tuple[int, ...]
     panic: bool
+    queue: QueueSpec
 
 
 class TargetAdded(msgspec.Struct, frozen=True, tag=True):
@@ -164,8 +165,8 @@ def _put(order: list[str], index: int, name: str) -> bool:
     return True
 
 
-def _settings(pool: PoolSpec) -> tuple[int, str, RetrySpec, tuple[int, ...], bool]:
-    return pool.slot, pool.algorithm, pool.retry, pool.failure_statuses, pool.panic
+def _settings(pool: PoolSpec) -> tuple[int, str, RetrySpec, tuple[int, ...], bool, QueueSpec]:
+    return pool.slot, pool.algorithm, pool.retry, pool.failure_statuses, pool.panic, pool.queue
 
 
 def _applied(world: World, change: Change) -> World:
@@ -194,6 +195,7 @@ def _with_settings(pools: tuple[PoolSpec, ...], change: PoolSettingsChanged) -> 
         retry=change.retry,
         failure_statuses=change.failure_statuses,
         panic=change.panic,
+        queue=change.queue,
     )
     return _insert(_without(pools, change.pool), change.index, pool)
 

@@ -112,10 +112,11 @@ def _completed(config: Config, env: Mapping[str, str]) -> Config:
 
 
 def _completed_pool(pool: PoolConfig) -> PoolConfig:
-    return replace(pool, targets=tuple(_completed_target(target) for target in pool.targets))
+    return replace(pool, targets=tuple(completed_target(target) for target in pool.targets))
 
 
-def _completed_target(target: TargetConfig) -> TargetConfig:
+def completed_target(target: TargetConfig) -> TargetConfig:
+    """With the name that follows from its URL, when it was given none."""
     if target.name or not target.url:
         return target
     return replace(target, name=str(parse_url(target.url).address))

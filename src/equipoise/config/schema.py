@@ -86,6 +86,12 @@ class TargetConfig(_Table, frozen=True):
     max_in_flight: Annotated[
         int, Meta(ge=0, le=1_000_000, description="Requests it may hold at once; 0 is no limit.")
     ] = 0
+    state: Annotated[
+        Literal["up", "draining", "down"],
+        Meta(
+            description="What an operator orders: `up` leaves it to health; `draining` and `down` take no new requests."
+        ),
+    ] = "up"
 
 
 class PassiveConfig(_Table, frozen=True):
@@ -156,6 +162,20 @@ class RetryConfig(_Table, frozen=True):
     budget: Annotated[float, Meta(ge=0, le=1, description="Retries as a share of all requests, at most.")] = 0.2
 
 
+class QueueConfig(_Table, frozen=True):
+    """Requests that wait while every target of the pool holds as many as `max_in_flight` allows."""
+
+    size: Annotated[
+        int,
+        Meta(
+            ge=0, le=1_000_000, description="Requests that may wait, per worker; more, or any with 0, are answered 503."
+        ),
+    ] = 1000
+    timeout: Annotated[
+        Duration, Meta(ge=0.001, le=HOURS, description="How long one waits before it is answered 503.")
+    ] = 5 * SECONDS
+
+
 class CacheConfig(_Table, frozen=True):
     """Answers that are kept and given again. Not supported by this version."""
 
@@ -195,6 +215,7 @@ class PoolConfig(_Table, frozen=True):
     )
     health: Annotated[HealthConfig, Meta(description="How health is found out.")] = HealthConfig()
     retry: Annotated[RetryConfig, Meta(description="When another target is tried.")] = RetryConfig()
+    queue: Annotated[QueueConfig, Meta(description="Who waits while all targets are full.")] = QueueConfig()
     cache: Annotated[CacheConfig, Meta(description="Answers that are kept.")] = CacheConfig()
 
 
@@ -279,6 +300,9 @@ class JwtConfig(_Table, frozen=True):
     public_key_file: Annotated[str, Meta(description="File with the public key (PEM), for the others.")] = ""
     issuer: Annotated[str, Meta(description="Required `iss` of a token; any when empty.")] = ""
     audience: Annotated[str, Meta(description="Required `aud` of a token; any when empty.")] = ""
+    leeway: Annotated[
+        Duration, Meta(ge=0, le=10 * MINUTES, description="How far the clocks of issuer and balancer may differ.")
+    ] = 10 * SECONDS
 
 
 class AdminConfig(_Table, frozen=True):
@@ -287,6 +311,9 @@ class AdminConfig(_Table, frozen=True):
     enabled: Annotated[bool, Meta(description="Whether the admin API is served.")] = True
     listen: Annotated[ListenAddress, Meta(description="Where it is served.")] = "127.0.0.1:8081"
     metrics_public: Annotated[bool, Meta(description="Whether `/metrics` needs no token.")] = True
+    max_body: Annotated[
+        Size, Meta(ge=KIB, le=16 * MIB, description="The largest body of a call; more is answered 413.")
+    ] = 64 * KIB
     jwt: Annotated[JwtConfig, Meta(description="How tokens are checked.")] = JwtConfig()
 
 

@@ -8,7 +8,7 @@ import os
 from collections.abc import Callable
 
 from equipoise.config.schema import MAX_WORKERS, Config, PoolConfig, TargetConfig
-from equipoise.model import AccessLogSpec, LimitsSpec, PoolSpec, RetrySpec, RouteSpec, TargetSpec, World
+from equipoise.model import AccessLogSpec, LimitsSpec, PoolSpec, QueueSpec, RetrySpec, RouteSpec, TargetSpec, World
 
 
 def build_world(
@@ -42,6 +42,7 @@ def pool_spec(name: str, pool: PoolConfig, slot: int, targets: tuple[TargetSpec,
         retry=retry_spec(pool),
         failure_statuses=pool.health.passive.statuses,
         panic=pool.panic,
+        queue=QueueSpec(size=pool.queue.size, timeout=pool.queue.timeout),
     )
 
 

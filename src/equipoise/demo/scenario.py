@@ -321,6 +321,8 @@ def balancer_config(settings: DemoSettings, targets: list[TargetView]) -> str:
         "# Written by `equipoise demo`.",
         f'listen = "{HOST}:0"',
         f"workers = {settings.workers}",
+        # Of its own: no change that was made to another balancer may count here.
+        f"state_dir = {text(str(settings.file('state').absolute()))}",
         "",
         "[pools.default]",
         f"algorithm = {text(settings.algorithm)}",

@@ -54,6 +54,12 @@ class Drain(msgspec.Struct, frozen=True, tag=True):
     timeout: float
 
 
+class Cut(msgspec.Struct, frozen=True, tag=True):
+    """What is in flight at a slot is to end now: its target was removed by force."""
+
+    slot: int
+
+
 class ReopenLogs(msgspec.Struct, frozen=True, tag=True):
     """Log files were moved away: open them anew."""
 
@@ -86,7 +92,7 @@ class Event(msgspec.Struct, frozen=True, tag=True):
     fields: dict[str, FieldValue] = {}
 
 
-ToWorker = Bootstrap | Apply | Drain | ReopenLogs
+ToWorker = Bootstrap | Apply | Cut | Drain | ReopenLogs
 ToSupervisor = Ack | Report | Event
 Received = TypeVar("Received")
 

@@ -17,6 +17,7 @@ from typing import Final
 from equipoise.config.addresses import Address, parse_address
 
 BACKLOG: Final = 4096
+ADMIN_BACKLOG: Final = 128
 # Linux, asm-generic/socket.h; Python's socket module does not name it.
 SO_ATTACH_FILTER: Final = 26
 # A classic BPF program over a TCP header: drop what has SYN and not ACK, let everything else pass.
@@ -86,6 +87,26 @@ def open_listener(text: str, count: int) -> Listener:
     except OSError as error:
         raise ListenError(_explain(text, address, error)) from error
     return Listener(str(Address(address.host, place[1])), tuple(sockets))
+
+
+def open_alone(text: str) -> Listener:
+    """Listen on `host:port` with one socket that nobody can share, for the admin API.
+
+    Raises:
+        ListenError: as `open_listener`.
+    """
+    address = parse_address(text)
+    try:
+        family, place = _resolve(address)
+        sock = _bind(family, place, share=False)
+        try:
+            sock.listen(ADMIN_BACKLOG)
+        except OSError:
+            sock.close()
+            raise
+    except OSError as error:
+        raise ListenError(_explain(text, address, error)) from error
+    return Listener(str(Address(address.host, sock.getsockname()[1])), (sock,))
 
 
 def _resolve(address: Address) -> tuple[socket.AddressFamily, tuple[str, int]]:

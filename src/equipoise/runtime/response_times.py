@@ -1,11 +1,12 @@
 """The mean response time of the last 5 minutes.
 
-Owns: the window over cumulative counts, and its mean.
+Owns: the window over cumulative counts, and its mean; a window for each slot.
 Refuses to know: where the counts come from, what time it is, who reads the mean.
 Called by: runtime/supervisor.py, which samples each second and publishes in between.
 """
 
 from array import array
+from collections.abc import Callable, Mapping
 from typing import Final
 
 # One sample a second.
@@ -45,3 +46,29 @@ class MeanWindow:
             return 0
         # At least 1: 0 means that there is no sample.
         return max(1, (total_ns - self._total_ns[oldest]) // responses)
+
+
+class Means:
+    """A window for each slot that is in use."""
+
+    def __init__(self, totals: Callable[[int], Mapping[str, int]], publish: Callable[[int, int], None]) -> None:
+        """No slot is in use.
+
+        Args:
+            totals: the cumulative counts of a slot, with "response_ns" and "responses".
+            publish: is told a slot and its mean, nanoseconds.
+        """
+        self._totals = totals
+        self._publish = publish
+        self._windows: dict[int, MeanWindow] = {}
+
+    def publish(self, slots: set[int], *, sample: bool) -> None:
+        """Publish the means of these slots, and forget all others; once a second, `sample` their counts."""
+        for gone in self._windows.keys() - slots:
+            del self._windows[gone]
+        for slot in slots:
+            totals = self._totals(slot)
+            window = self._windows.setdefault(slot, MeanWindow())
+            self._publish(slot, window.mean(totals["response_ns"], totals["responses"]))
+            if sample:
+                window.sample(totals["response_ns"], totals["responses"])

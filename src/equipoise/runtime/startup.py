@@ -15,7 +15,7 @@ from typing import Final
 from equipoise.config.schema import MAX_SLOTS, Config
 from equipoise.config.world import listen_addresses, worker_count
 from equipoise.runtime.app_log import AppLog
-from equipoise.runtime.listen import Listener, ListenError, open_listener
+from equipoise.runtime.listen import Listener, ListenError, open_alone, open_listener
 from equipoise.state import ledger as ledger_module
 from equipoise.state.ledger import Ledger
 
@@ -64,8 +64,6 @@ def announce(log: AppLog, config: Config) -> None:
     )
     if not is_compiled():
         log.warning("INTERPRETED: the data path is not compiled and costs about 20 times the CPU", compiled=False)
-    if config.admin.enabled:
-        log.info("the admin API is not served by this version", address=config.admin.listen)
 
 
 def raise_file_limit() -> None:
@@ -98,6 +96,20 @@ def make_memory(rows: int) -> Memory:
     size = Ledger.size(rows, MAX_SLOTS)
     os.ftruncate(fd, size)
     return Memory(fd, rows, MAX_SLOTS, Ledger(mmap.mmap(fd, size), rows, MAX_SLOTS, -1))
+
+
+def open_admin(config: Config) -> Listener | None:
+    """Where the admin API is to be served; None when it is not.
+
+    Raises:
+        UnfitError: the address cannot be had.
+    """
+    if not config.admin.enabled:
+        return None
+    try:
+        return open_alone(config.admin.listen)
+    except ListenError as error:
+        raise UnfitError(f"the admin API {error}; set [admin] listen to another address, or enabled = false") from error
 
 
 def open_listeners(config: Config) -> tuple[Listener, ...]:

@@ -11,17 +11,16 @@ from equipoise.state.ledger import Ledger
 
 
 def pools_status(config: Config, table: TargetTable, ledger: Ledger) -> dict[str, object]:
-    """Each pool with its algorithm, spread and targets."""
+    """Each pool with its algorithm, spread and targets, the removed ones with requests in flight included."""
     pools: dict[str, object] = {}
+    shown = table.shown()
     for name, pool in config.pools.items():
-        targets = [target_status(entry, ledger) for entry in table if entry.key.pool == name]
-        loads = [
-            ledger.in_flight(entry.slot) for entry in table if entry.key.pool == name and entry.state is TargetState.UP
-        ]
+        entries = [entry for entry in shown if entry.key.pool == name]
+        loads = [ledger.in_flight(entry.slot) for entry in entries if entry.state is TargetState.UP]
         pools[name] = {
             "algorithm": pool.algorithm,
             "spread": max(loads) - min(loads) if loads else 0,
-            "targets": targets,
+            "targets": [target_status(entry, ledger) for entry in entries],
         }
     return pools
 
@@ -34,6 +33,7 @@ def target_status(entry: Entry, ledger: Ledger) -> dict[str, object]:
         "url": entry.config.url,
         "weight": entry.config.weight,
         "max_in_flight": entry.config.max_in_flight,
+        "state": entry.config.state,
         "addresses": list(entry.addresses),
         "health": entry.state.value,
         "reason": entry.reason,
@@ -42,10 +42,29 @@ def target_status(entry: Entry, ledger: Ledger) -> dict[str, object]:
         "requests": totals["requests"],
         "failures": totals["failures"],
         "retries": totals["retries"],
+        "ejections": entry.ejections,
         "mean_response_ms": round(int(ledger.mean_ns(entry.slot)) / 1e6, 3),
     }
 
 
-def workers_status(pids: dict[int, int], ledger: Ledger) -> list[dict[str, int]]:
-    """Each live worker with its record in the ledger; `pids` by row."""
-    return [{**ledger.worker(row), "row": row, "pid": pid} for row, pid in pids.items()]
+def workers_status(pids: dict[int, int], versions: dict[int, int], ledger: Ledger) -> list[dict[str, int]]:
+    """Each live worker with its record in the ledger; `pids` and `versions` of the configuration by row."""
+    return [{**ledger.worker(row), "row": row, "pid": pid, "version": versions[row]} for row, pid in pids.items()]
+
+
+def why_not_ready(config: Config, table: TargetTable, workers: tuple[int, int]) -> str | None:
+    """What keeps the balancer from being of use, None when nothing does.
+
+    Args:
+        config: what runs.
+        table: its targets.
+        workers: how many are up, and how many there are to be.
+    """
+    up, wanted = workers
+    if up < wanted:
+        return f"{up} of {wanted} workers are up"
+    served = {entry.key.pool for entry in table if entry.state is TargetState.UP}
+    for name, pool in config.pools.items():
+        if pool.targets and name not in served:
+            return f"no target of pool {name} is up"
+    return None if served else "no pool has a target"

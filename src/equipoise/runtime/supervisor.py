@@ -1,8 +1,9 @@
 """The supervisor: everything but the traffic.
 
-Owns: the life of the balancer from the file to the last worker, its signals, and the one path by which anything
-changes: a configuration or a flip becomes a world, the world goes to all workers.
-Refuses to know: HTTP, how workers live and die (`workers`), what makes a target healthy (`targets`, `health_checks`).
+Owns: the life of the balancer from the file to the last worker, its signals, what its parts tell each other, and what
+the admin face may ask of it.
+Refuses to know: HTTP, how workers live and die (`workers`), what makes a target healthy (`targets`, `health_checks`),
+how a change is made (`changes`).
 
 Signal handlers only enqueue; `_serve` handles them one after the other.
 """
@@ -10,6 +11,7 @@ Signal handlers only enqueue; `_serve` handles them one after the other.
 import asyncio
 import os
 import signal
+import socket
 import sys
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
@@ -18,43 +20,45 @@ from typing import Any, Final
 
 import uvloop
 
-from equipoise.config.addresses import parse_url
+from equipoise.config.decode import plain
+from equipoise.config.edits import Edit
 from equipoise.config.load import ConfigError, load
+from equipoise.config.overlay import UnknownNameError, differences
 from equipoise.config.schema import Config
 from equipoise.config.world import limits_spec, worker_count
-from equipoise.model import Outcome, TargetState
+from equipoise.model import Outcome
 from equipoise.runtime.app_log import AppLog
+from equipoise.runtime.changes import ChangeRefusedError, Changes, Standing
 from equipoise.runtime.control import Report
+from equipoise.runtime.events import Events, timestamp
 from equipoise.runtime.health_checks import HealthChecks
 from equipoise.runtime.listen import Listener
+from equipoise.runtime.publisher import Parts, Publisher
 from equipoise.runtime.resolve import Resolver
-from equipoise.runtime.response_times import MeanWindow
-from equipoise.runtime.slots import Key, NoSlotError, Slots
+from equipoise.runtime.response_times import Means
+from equipoise.runtime.slots import Key, Slots
 from equipoise.runtime.startup import (
     UnfitError,
     announce,
     check_surroundings,
     is_compiled,
     make_memory,
+    open_admin,
     open_listeners,
     raise_file_limit,
 )
-from equipoise.runtime.status import pools_status, workers_status
-from equipoise.runtime.targets import Flip, TargetTable
+from equipoise.runtime.status import pools_status, target_status, why_not_ready, workers_status
+from equipoise.runtime.store import Store, StoreError, resume
+from equipoise.runtime.targets import TargetTable
 from equipoise.runtime.workers import Place, StartError, Workers
 
-# How long the start, and a reload with new names, waits for the name service.
-FIRST_LOOKUP: Final = 2.0
 # Means are published 4 times a second and sampled once a second; slots are reaped every 10 seconds.
 BEAT: Final = 0.25
 SAMPLE_BEATS: Final = 4
 REAP_BEATS: Final = 40
-# Keys that need other sockets or other processes.
-FIXED: Final = ("listen", "listeners", "workers", "state_dir", "admin")
 
-
-class ChangeRefusedError(Exception):
-    """A configuration that is valid and yet cannot be taken up while running; nothing was changed."""
+Face = Callable[["Supervisor", socket.socket], Awaitable[None]]
+"""Serves the admin API on a listening socket until cancelled. It is called again when it raises."""
 
 
 @dataclass(frozen=True)
@@ -64,11 +68,28 @@ class _Leave:
     code: int
 
 
-def run(config_path: Path) -> int:
-    """Be the balancer until told to stop; the exit code."""
+@dataclass(frozen=True)
+class Surroundings:
+    """What a supervisor is given and does not make."""
+
+    listeners: tuple[Listener, ...]
+    admin: Listener | None
+    face: Face | None
+    store: Store
+    log: AppLog
+
+
+def run(config_path: Path, face: Face | None = None, check: Callable[[Config], None] | None = None) -> int:
+    """Be the balancer until told to stop; the exit code.
+
+    Args:
+        config_path: the file.
+        face: serves the admin API, where the file enables it.
+        check: raises `UnfitError` when the face could not serve; called before anything is opened.
+    """
     log = AppLog(sys.stderr)
     try:
-        config = load(config_path)
+        file = load(config_path)
     except ConfigError as error:
         for problem in error.problems:
             print(f"{config_path}: {problem}", file=sys.stderr)  # noqa: T201 -- for the person at the terminal
@@ -76,109 +97,166 @@ def run(config_path: Path) -> int:
     try:
         check_surroundings()
         raise_file_limit()
-        announce(log, config)
-        listeners = open_listeners(config)
+        standing, surroundings = _settle_in(file, face, check, log)
     except UnfitError as error:
         log.error("cannot start", reason=str(error))  # noqa: TRY400 -- the reason is for the user, the traceback is not
         return 1
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        return runner.run(_run(config_path, config, listeners, log))
+        return runner.run(_run(config_path, standing, surroundings))
 
 
-async def _run(config_path: Path, config: Config, listeners: tuple[Listener, ...], log: AppLog) -> int:
+def _settle_in(
+    file: Config, face: Face | None, check: Callable[[Config], None] | None, log: AppLog
+) -> tuple[Standing, Surroundings]:
+    store = Store(Path(file.state_dir), writable=file.admin.enabled)
+    store.open()
+    config, state = resume(store, file)
+    if check is not None and config.admin.enabled:
+        check(config)
+    announce(log, config)
+    surroundings = Surroundings(open_listeners(config), open_admin(config), face, store, log)
+    try:
+        if state != store.read():
+            store.prepare(state)
+            store.commit()
+    except StoreError as error:
+        raise UnfitError(str(error)) from error
+    return Standing(file, state.overlay, config, state.version, state.digest), surroundings
+
+
+async def _run(config_path: Path, standing: Standing, surroundings: Surroundings) -> int:
     async with asyncio.TaskGroup() as tasks:
-        return await Supervisor(config_path, config, Surroundings(listeners, log, tasks)).run()
-
-
-@dataclass(frozen=True)
-class Surroundings:
-    """What a supervisor is given and does not make."""
-
-    listeners: tuple[Listener, ...]
-    log: AppLog
-    tasks: asyncio.TaskGroup
+        return await Supervisor(config_path, standing, surroundings, tasks).run()
 
 
 class Supervisor:
-    """The running balancer. The admin API holds one of these."""
+    """The running balancer. The admin API holds one of these.
 
-    def __init__(self, config_path: Path, config: Config, surroundings: Surroundings) -> None:
+    Attributes:
+        ledger: the counters of all workers.
+        table: the targets.
+        workers: the worker processes.
+        events: what happens; the place to subscribe.
+        draining: whether it is on its way out.
+    """
+
+    def __init__(
+        self, config_path: Path, standing: Standing, surroundings: Surroundings, tasks: asyncio.TaskGroup
+    ) -> None:
         """Everything is laid out, nothing runs yet."""
-        self.config = config
         self.config_path = config_path
-        self._listeners = surroundings.listeners
         self._log = surroundings.log
-        self._tasks = surroundings.tasks
+        self.events = Events()
+        self.draining = False
+        self._surroundings = surroundings
+        self._listeners = surroundings.listeners
+        self._tasks = tasks
         self._loop = asyncio.get_running_loop()
         self._started_at = self._loop.time()
 
-        memory = make_memory(worker_count(config))
+        memory = make_memory(worker_count(standing.config))
         self.ledger = memory.ledger
-        slots = Slots(memory.slots, lambda slot: self.ledger.in_flight(slot) == 0, self.ledger.clear_slot)
+        slots = Slots(memory.slots, self._is_idle, self.ledger.clear_slot)
         self._resolver = Resolver(self._log, self._on_resolved)
         self.table = TargetTable(slots, self._good_answers, self._resolver.addresses)
         self._checks = HealthChecks(self.table, self._log, self._on_probe)
-        place = Place(memory, self._listeners)
-        self.workers = Workers(place, self._tasks, self._log, self._on_report)
+        self.workers = Workers(Place(memory, self._listeners), tasks, self._log, self.events, self._on_report)
+        parts = Parts(tasks, self.table, self._resolver, self._checks, self.workers, self._log, self.events)
+        self._publisher = Publisher(parts, standing.config, standing.version)
+        self._changes = Changes(standing, surroundings.store, self._publisher, parts)
 
-        # One change at a time; flips need not wait, they are published within one callback.
-        self._changing = asyncio.Lock()
-        self._publishing = False
-        self._installed = False
-        self._means: dict[int, MeanWindow] = {}
+        self._means = Means(self.ledger.totals, self.ledger.publish_mean)
         self._orders: asyncio.Queue[signal.Signals | _Leave] = asyncio.Queue()
-        self._draining = False
 
     # What the admin API asks for
 
-    def status(self) -> dict[str, object]:
+    @property
+    def config(self) -> Config:
+        """The configuration in force: the file, and over it what was changed since."""
+        return self._changes.standing.config
+
+    @property
+    def file(self) -> Config:
+        """The configuration as the file said when it was read last."""
+        return self._changes.standing.file
+
+    @property
+    def version(self) -> int:
+        """The version of the configuration in force."""
+        return self._changes.standing.version
+
+    @property
+    def log(self) -> AppLog:
+        """The application's log."""
+        return self._log
+
+    def status(self) -> dict[str, Any]:
         """The state of everything, as plain data."""
         return {
-            "version": self.workers.version,
+            "version": self.version,
+            "time": timestamp(),
             "uptime_s": round(self._loop.time() - self._started_at, 3),
             "compiled": is_compiled(),
-            "workers": workers_status(self.workers.rows(), self.ledger),
+            "draining": self.draining,
+            "workers": workers_status(self.workers.rows(), self.workers.versions(), self.ledger),
             "pools": pools_status(self.config, self.table, self.ledger),
         }
 
-    async def apply(self, config: Config) -> int:
-        """Take up another configuration; returns its version when all workers act on it.
+    def target(self, pool: str, name: str) -> dict[str, Any]:
+        """One target, as in the status; a removed one too, until nothing is in flight there.
 
         Raises:
-            ChangeRefusedError: it cannot be; everything is as it was.
+            UnknownNameError: there is no such pool or target.
         """
-        async with self._changing:
-            fixed = [key for key in FIXED if getattr(config, key) != getattr(self.config, key)]
-            if fixed:
-                raise ChangeRefusedError(f"{', '.join(fixed)} cannot change while running; restart to change it")
-            before = self.config
-            await self._install(config)
-            problems = await self.workers.acknowledged(self._publish())
-            if problems:
-                await self._install(before)
-                await self.workers.acknowledged(self._publish())
-                raise ChangeRefusedError(problems[0])
-            return self.workers.version
+        if pool not in self.config.pools:
+            raise UnknownNameError("pool", pool)
+        entry = self.table.get(pool, name) or self.table.leaving(pool, name)
+        if entry is None:
+            raise UnknownNameError("target", name)
+        return target_status(entry, self.ledger)
 
-    async def order(self, pool: str, target: str, state: TargetState) -> int:
-        """Drain a target, take it down, or leave it to its health again; returns the version of that.
+    def configuration(self) -> dict[str, Any]:
+        """The configuration in force, in the file's own terms, with its version."""
+        return {"version": self.version, "config": plain(self.config)}
+
+    def differences(self) -> list[dict[str, Any]]:
+        """Where the configuration in force differs from the file; None stands for what is not there."""
+        return [
+            {"place": place, "file": said, "running": runs} for place, said, runs in differences(self.file, self.config)
+        ]
+
+    def ready(self) -> str | None:
+        """Why the balancer is of no use to clients now; None when it is."""
+        return "draining" if self.draining else why_not_ready(self.config, self.table, self.workers.count())
+
+    async def edit(self, edit: Edit, expected: int | None = None, *, force: bool = False) -> int:
+        """Make one change to the configuration; the version in force when all workers act on it and the disk has it.
+
+        An edit that changes nothing keeps the version.
+
+        Args:
+            edit: what to change.
+            expected: the version that the change is meant for; any when None.
+            force: cut what is in flight at a target that is removed, instead of letting it end.
 
         Raises:
-            KeyError: there is no such target.
+            StaleError: another version is in force.
+            UnknownNameError: there is no such pool or target.
+            ConflictError: a target of that name exists.
+            ConfigError: a value is not valid.
+            ChangeRefusedError: it cannot be taken up; nothing was changed.
         """
-        self._flipped(self.table.order(Key(pool, target), state))
-        version = self._publish()
-        await self.workers.acknowledged(version)
-        return version
+        return await self._changes.edit(edit, expected, force=force)
 
-    async def reload(self) -> int:
-        """Read the file again and take it up; returns the version.
+    async def reload(self, expected: int | None = None) -> int:
+        """Read the file again and take it up; the version in force then.
 
         Raises:
             ConfigError: the file is bad; nothing was changed.
             ChangeRefusedError: it cannot be taken up; nothing was changed.
+            StaleError: another version than the expected one is in force.
         """
-        return await self.apply(load(self.config_path))
+        return await self._changes.reload(self.config_path, expected)
 
     # Life
 
@@ -193,6 +271,11 @@ class Supervisor:
             self._tasks.create_task(self._keep_up("name lookups", self._resolver.run)),
             self._tasks.create_task(self._keep_up("housekeeping", self._keep_house)),
         ]
+        admin, face = self._surroundings.admin, self._surroundings.face
+        if admin is not None and face is not None:
+            self._log.info("admin API listening", address=admin.address)
+            serve = self._keep_up("admin API", lambda: self._serve_admin(admin, face))
+            jobs.append(self._tasks.create_task(serve))
         try:
             return await self._serve()
         finally:
@@ -201,10 +284,10 @@ class Supervisor:
 
     async def _start(self) -> None:
         try:
-            await self._install(self.config)
-            await self.workers.start(self.table.world(self.config))
-        except (StartError, NoSlotError, ChangeRefusedError) as error:
+            await self._changes.start()
+        except (StartError, ChangeRefusedError) as error:
             self._log.error("cannot start", reason=str(error))
+            self._changes.closed = True
             await self.workers.kill()
             self._orders.put_nowait(_Leave(1))
             return
@@ -217,15 +300,15 @@ class Supervisor:
             match await self._orders.get():
                 case _Leave(code=code):
                     return code
-                case signal.SIGHUP if not self._draining:
+                case signal.SIGHUP if not self.draining:
                     self._tasks.create_task(self._reload_and_tell())
                 case signal.SIGUSR1:
                     self.workers.reopen_logs()
-                case signal.SIGTERM | signal.SIGINT if self._draining:
+                case signal.SIGTERM | signal.SIGINT if self.draining:
                     self._log.warning("leaving at once")
                     await self.workers.kill()
                 case signal.SIGTERM | signal.SIGINT as number:
-                    self._draining = True
+                    self.draining = self._changes.closed = True
                     self._tasks.create_task(self._drain(number.name))
                 case _:  # a reload while draining: too late
                     pass
@@ -244,14 +327,21 @@ class Supervisor:
 
     async def _reload_and_tell(self) -> None:
         try:
-            version = await self.reload()
+            await self.reload()
         except ConfigError as error:
             for problem in error.problems:
                 self._log.error("reload refused", path=problem.path, line=problem.line, reason=problem.message)
         except ChangeRefusedError as error:
             self._log.error("reload refused", reason=str(error))
-        else:
-            self._log.info("reloaded", version=version)
+
+    async def _serve_admin(self, admin: Listener, face: Face) -> None:
+        # A face that ends closes its socket; the next one needs it too.
+        with admin.sockets[0].dup() as sock:
+            sock.settimeout(0)
+            try:
+                await face(self, sock)
+            except SystemExit as error:  # uvicorn's way to say that it cannot start
+                raise RuntimeError(f"it left with {error.code}") from error
 
     async def _keep_up(self, name: str, job: Callable[[], Awaitable[None]]) -> None:
         while True:
@@ -265,45 +355,10 @@ class Supervisor:
         """A callback raised: the others go on."""
         self._log.error(str(context.get("message", "a callback broke")), exc_info=context.get("exception"))
 
-    # Change
-
-    async def _install(self, config: Config) -> None:
-        targets = [target for pool in config.pools.values() for target in pool.targets]
-        self._resolver.watch(self.table.hosts() | {parse_url(target.url).address.host for target in targets})
-        await self._resolver.first(FIRST_LOOKUP)
-        try:
-            self._flipped(self.table.install(config, self._loop.time()))
-        except NoSlotError as error:
-            raise ChangeRefusedError(str(error)) from error
-        finally:
-            self._resolver.watch(self.table.hosts())
-        self.config = config
-        self._installed = True
-
-    def _publish(self) -> int:
-        """Tell the workers what changed, if anything did; the version to wait for."""
-        self._publishing = False
-        world = self.table.world(self.config)
-        return self.workers.version if world == self.workers.world else self.workers.send(world)
-
-    def _flipped(self, flips: list[Flip]) -> None:
-        for flip in flips:
-            write = self._log.warning if flip.after is TargetState.DOWN else self._log.info
-            changed = {"pool": flip.key.pool, "target": flip.key.target, "from": flip.before, "to": flip.after}
-            write(f"target {flip.after}", **changed, reason=flip.reason)
-            entry = self.table.get(*flip.key)
-            if entry is not None and flip.after is TargetState.DOWN:
-                self._checks.hurry(flip.key, entry.health_config.down_interval)
-        if flips:
-            self._publish_soon()
-
-    def _publish_soon(self) -> None:
-        """Flips of one moment travel together. Before the first installation there is nothing to tell."""
-        if self._installed and not self._publishing:
-            self._publishing = True
-            self._loop.call_soon(self._publish)
-
     # Health
+
+    def _is_idle(self, slot: int) -> bool:
+        return self.ledger.in_flight(slot) == 0
 
     def _good_answers(self, slot: int) -> int:
         return self.ledger.totals(slot)["ok"]
@@ -313,17 +368,17 @@ class Supervisor:
         flips = self.table.failed(key, report.outcome, report.good, self._loop.time())
         if report.outcome is Outcome.CONNECT_FAILED:
             self._look_up_again(key)
-        self._flipped(flips)
+        self._publisher.flipped(flips)
 
     def _on_probe(self, key: Key, outcome: Outcome, detail: str) -> None:
         flips = self.table.probed(key, outcome, detail, self._loop.time())
         if outcome is not Outcome.PROBE_OK:
             self._look_up_again(key)
-        self._flipped(flips)
+        self._publisher.flipped(flips)
 
     def _on_resolved(self, host: str, addresses: tuple[str, ...]) -> None:
-        self._flipped(self.table.resolved(host, addresses))
-        self._publish_soon()
+        self._publisher.flipped(self.table.resolved(host, addresses))
+        self._publisher.publish_soon()
 
     def _look_up_again(self, key: Key) -> None:
         entry = self.table.get(*key)
@@ -336,20 +391,12 @@ class Supervisor:
         beats = 0
         while True:
             now = self._loop.time()
-            self._flipped(self.table.elapse(now))
-            self._publish_means(sample=beats % SAMPLE_BEATS == 0)
+            self._publisher.flipped(self.table.elapse(now))
+            # During a change, a worker may still pick a target that nothing is in flight at.
+            if not self._changes.busy:
+                self.table.forget(self._is_idle)
+            self._means.publish({entry.slot for entry in self.table.shown()}, sample=beats % SAMPLE_BEATS == 0)
             if beats % REAP_BEATS == 0:
                 self.table.reap(now)
             beats += 1
             await asyncio.sleep(BEAT)
-
-    def _publish_means(self, *, sample: bool) -> None:
-        slots = {entry.slot for entry in self.table}
-        for gone in self._means.keys() - slots:
-            del self._means[gone]
-        for slot in slots:
-            totals = self.ledger.totals(slot)
-            window = self._means.setdefault(slot, MeanWindow())
-            self.ledger.publish_mean(slot, window.mean(totals["response_ns"], totals["responses"]))
-            if sample:
-                window.sample(totals["response_ns"], totals["responses"])

@@ -1,13 +1,14 @@
 """All targets as the supervisor knows them.
 
-Owns: for each target its slot, its addresses, its health and what an operator ordered; from all of it, the world.
+Owns: for each target its slot, its addresses and its health; from these and the configuration, its state and the world.
+It remembers removed targets for as long as something is in flight there.
 Refuses to know: sockets, processes, who reports and who is told.
 
 It decides synchronously and returns what flipped; the caller logs and publishes.
 """
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import Final
 
@@ -18,6 +19,7 @@ from equipoise.model import Outcome, TargetSpec, TargetState, World
 from equipoise.policy.health import Health, HealthRules, elapse, is_failed_answer, observe
 from equipoise.runtime.slots import Key, NoSlotError, Slots
 
+LEAVING: Final = "removed; waiting for requests in flight"
 _CAUSES: Final = {
     Outcome.CONNECT_FAILED: "connect failed",
     Outcome.PROBE_FAILED: "health probe failed",
@@ -51,13 +53,13 @@ class Entry:
     rules: HealthRules
     addresses: tuple[str, ...] = ()
     health: Health = field(default_factory=Health)
-    # What an operator ordered; it overrides health.
-    ordered: TargetState | None = None
     # The cumulative count of good answers at the last failure: if it moved, the failures are not in a row.
     ok_seen: int = 0
     state: TargetState = TargetState.UP
     reason: str | None = None
     since: datetime = field(default_factory=lambda: datetime.now(UTC))
+    # How often its health took it out while it was up.
+    ejections: int = 0
 
 
 class TargetTable:
@@ -77,25 +79,39 @@ class TargetTable:
         self._good_answers = good_answers
         self._resolve = resolve
         self._entries: dict[Key, Entry] = {}
+        # Removed targets as they were, and since when.
+        self._leaving: dict[Key, tuple[Entry, datetime]] = {}
         self._pools: set[Key] = set()
 
     def __iter__(self) -> Iterator[Entry]:
-        """All targets, pool by pool."""
+        """All targets of the configuration, pool by pool."""
         return iter(list(self._entries.values()))
 
+    def shown(self) -> list[Entry]:
+        """All targets that people may want to see: the removed ones too, until nothing is in flight there.
+
+        A removed one is a copy with the state `DRAINING` and the reason `LEAVING`.
+        """
+        return [*self._entries.values(), *(_as_leaving(*gone) for gone in self._leaving.values())]
+
     def get(self, pool: str, target: str) -> Entry | None:
-        """One target, or None when there is none of that name."""
+        """One target of the configuration, or None when there is none of that name."""
         return self._entries.get(Key(pool, target))
+
+    def leaving(self, pool: str, target: str) -> Entry | None:
+        """One removed target with requests in flight, as `shown` has it; None when there is none of that name."""
+        gone = self._leaving.get(Key(pool, target))
+        return None if gone is None else _as_leaving(*gone)
 
     def hosts(self) -> set[str]:
         """The hosts of all targets."""
         return {entry.host for entry in self._entries.values()}
 
     def install(self, config: Config, now: float) -> list[Flip]:
-        """Make the table that of `config`. Targets that stay keep their slot, health and orders.
+        """Make the table that of `config`. Targets that stay keep their slot and their health.
 
         Returns:
-            New targets that cannot take requests yet.
+            New targets that cannot take requests yet, and those whose ordered state is another one now.
 
         Raises:
             NoSlotError: there are too many targets.
@@ -113,6 +129,10 @@ class TargetTable:
             self._slots.retain(self._pools | self._entries.keys(), now)
             raise
         self._slots.retain(pools | entries.keys(), now)
+        since = datetime.now(UTC)
+        self._leaving |= {key: (entry, since) for key, entry in self._entries.items() if key not in entries}
+        for key in self._leaving.keys() & entries.keys():
+            del self._leaving[key]
         self._pools = pools
         self._entries = entries
         return [flip for entry in entries.values() for flip in self._settle(entry)]
@@ -171,15 +191,15 @@ class TargetTable:
                 flips += self._settle(entry)
         return flips
 
-    def order(self, key: Key, state: TargetState | None) -> list[Flip]:
-        """What an operator wants of a target: draining, down, or (None) what its health says.
+    def forget(self, is_idle: Callable[[int], bool]) -> None:
+        """Let go of the removed targets whose slot is idle."""
+        for key, (entry, _) in list(self._leaving.items()):
+            if is_idle(entry.slot):
+                del self._leaving[key]
 
-        Raises:
-            KeyError: there is no such target.
-        """
-        entry = self._entries[key]
-        entry.ordered = None if state is TargetState.UP else state
-        return self._settle(entry)
+    def forget_now(self, pool: str, target: str) -> None:
+        """Let go of a removed target, whatever is in flight there."""
+        self._leaving.pop(Key(pool, target), None)
 
     def reap(self, now: float) -> None:
         """Free the slots of targets that were removed long ago."""
@@ -187,16 +207,18 @@ class TargetTable:
 
     def _entry(self, key: Key, config: TargetConfig, health: HealthConfig, slot: int) -> Entry:
         host, port = parse_url(config.url).address
-        entry = self._entries.get(key)
+        # One that was removed a moment ago, or whose removal is undone, is known as well.
+        entry = self._entries.get(key) or self._leaving.get(key, (None,))[0]
         if entry is None or (entry.host, entry.port) != (host, port):
             # Another place is another target, whatever it is called: nothing is known of its health.
             fresh = Entry(key, host, port, slot, config, health, rules_of(health), self._resolve(host))
             fresh.ok_seen = self._good_answers(slot)
-            if entry is not None:
-                fresh.ordered = entry.ordered
             return fresh
         # A changed copy and not a changed entry: an install that fails half way leaves the table as it was.
-        return Entry(**vars(entry) | {"config": config, "health_config": health, "rules": rules_of(health)})
+        fresh = replace(entry, config=config, health_config=health, rules=rules_of(health), slot=slot)
+        if key not in self._entries:  # its name may have gone unwatched meanwhile
+            fresh.addresses = self._resolve(host) or entry.addresses
+        return fresh
 
     def _is_last(self, entry: Entry) -> bool:
         return not any(
@@ -206,12 +228,14 @@ class TargetTable:
         )
 
     def _settle(self, entry: Entry, detail: str = "") -> list[Flip]:
-        """Draw the state from orders, addresses and health."""
+        """Draw the state from the order in the configuration, addresses and health."""
         before = entry.state
         state, reason = _state(entry, detail)
         if state is before:
             entry.reason = reason
             return []
+        if before is TargetState.UP and state is TargetState.DOWN and entry.config.state == "up":
+            entry.ejections += 1
         entry.state, entry.reason, entry.since = state, reason, datetime.now(UTC)
         return [Flip(entry.key, before, state, reason or "well again")]
 
@@ -244,9 +268,13 @@ def rules_of(health: HealthConfig) -> HealthRules:
     )
 
 
+def _as_leaving(entry: Entry, since: datetime) -> Entry:
+    return replace(entry, state=TargetState.DRAINING, reason=LEAVING, since=since)
+
+
 def _state(entry: Entry, detail: str) -> tuple[TargetState, str | None]:
-    if entry.ordered is not None:
-        return entry.ordered, "ordered"
+    if entry.config.state != "up":
+        return TargetState(entry.config.state), "ordered"
     if not entry.addresses:
         return TargetState.DOWN, "name does not resolve"
     if entry.health.cause is not None:

@@ -31,6 +31,7 @@ from equipoise.runtime.control import (
     Bootstrap,
     Channel,
     ControlError,
+    Cut,
     Drain,
     Event,
     FieldValue,
@@ -99,6 +100,8 @@ class Worker:
             match await self._messages.get():
                 case Apply(version=version, changes=changes):
                     await self._apply(version, changes)
+                case Cut(slot=slot):
+                    self._data_path.cut(slot)
                 case ReopenLogs():
                     self._data_path.reopen_logs()
                 case Drain(timeout=timeout):

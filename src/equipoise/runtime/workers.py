@@ -1,7 +1,9 @@
 """The worker processes, seen from the supervisor.
 
-Owns: their birth, death and succession, and which version of the world each of them has acknowledged.
+Owns: their birth, death and succession, and which state of the world each of them has acknowledged.
 Refuses to know: what the world says, why it changes, what workers do with it.
+
+Each world that is sent has a number, its version here. The version of the configuration behind it is its edition.
 
 A worker's place (its row of the ledger, its listening sockets) outlives it: the successor takes over both.
 """
@@ -26,6 +28,7 @@ from equipoise.runtime.control import (
     Apply,
     Bootstrap,
     Channel,
+    Cut,
     Drain,
     Event,
     Inherited,
@@ -35,6 +38,7 @@ from equipoise.runtime.control import (
     ToWorker,
     attach,
 )
+from equipoise.runtime.events import Events
 from equipoise.runtime.listen import Listener
 from equipoise.runtime.startup import Memory
 
@@ -76,6 +80,7 @@ class _Process:
     channel: Channel[ToSupervisor]
     born: float
     acknowledged: int = 0
+    edition: int = 0
 
 
 @dataclass(eq=False)
@@ -98,7 +103,12 @@ class Workers:
     """All worker places and who is in them."""
 
     def __init__(
-        self, place: Place, tasks: asyncio.TaskGroup, log: AppLog, on_report: Callable[[Report], None]
+        self,
+        place: Place,
+        tasks: asyncio.TaskGroup,
+        log: AppLog,
+        events: Events,
+        on_report: Callable[[Report], None],
     ) -> None:
         """Nobody is there yet.
 
@@ -106,13 +116,20 @@ class Workers:
             place: the shared memory and the sockets.
             tasks: what holds this object's tasks.
             log: told of births and deaths, and given the workers' own lines.
+            events: told of births and deaths too.
             on_report: called when a worker reports a failed request.
         """
         self.version = 0
         self.world = World()
+        self.edition = 0
+        # Deaths that have a successor.
+        self.restarts = 0
+        # The edition of each version that is not in force everywhere.
+        self._editions: dict[int, int] = {}
         self._place = place
         self._tasks = tasks
         self._log = log
+        self._events = events
         self._on_report = on_report
         # Who is alive, by row; the successors that are waited for; the quick deaths in a row.
         self._alive: dict[int, _Process] = {}
@@ -132,13 +149,25 @@ class Workers:
         """Process id of each row that has a live worker."""
         return {row: process.popen.pid for row, process in sorted(self._alive.items())}
 
-    async def start(self, world: World) -> None:
+    def versions(self) -> dict[int, int]:
+        """The version of the configuration that each live worker acts on, by row; 0 before its first."""
+        return {row: process.edition for row, process in sorted(self._alive.items())}
+
+    def count(self) -> tuple[int, int]:
+        """How many workers are up, which is to say carry traffic, and how many there are to be."""
+        return sum(1 for process in self._alive.values() if process.acknowledged), self._place.memory.rows
+
+    async def start(self, world: World, edition: int) -> None:
         """Start all workers; returns when each of them accepts connections.
+
+        Args:
+            world: what they act on.
+            edition: the version of the configuration behind it.
 
         Raises:
             StartError: they die again and again, or refuse the world.
         """
-        self.version, self.world = self.version + 1, world
+        self._advance(world, edition)
         for row in range(self._place.memory.rows):
             self._spawn(row)
         try:
@@ -146,10 +175,10 @@ class Workers:
         except TimeoutError:
             raise StartError(f"the workers were not ready within {START_TIMEOUT:g} s") from None
 
-    def send(self, world: World) -> int:
-        """Send what changed to all workers; the version that they will acknowledge."""
+    def send(self, world: World, edition: int) -> int:
+        """Send what changed to all workers; the version that they will acknowledge. Arguments as in `start`."""
         changes = diff(self.world, world)
-        self.version, self.world = self.version + 1, world
+        self._advance(world, edition)
         for process in self._alive.values():
             process.channel.send(Apply(self.version, changes))
         return self.version
@@ -177,6 +206,10 @@ class Workers:
             self._waiters.remove(waiter)
         return waiter.problems
 
+    def cut(self, slot: int) -> None:
+        """Have all workers end what is in flight at a slot."""
+        self._tell_all(Cut(slot))
+
     def reopen_logs(self) -> None:
         """Have the log files opened anew."""
         self._tell_all(ReopenLogs())
@@ -198,6 +231,10 @@ class Workers:
         for process in self._alive.values():
             process.popen.kill()
         await self._all_gone.wait()
+
+    def _advance(self, world: World, edition: int) -> None:
+        self.version, self.world, self.edition = self.version + 1, world, edition
+        self._editions[self.version] = edition
 
     def _stop(self) -> None:
         self._stopping = True
@@ -235,6 +272,7 @@ class Workers:
         channel.send(Bootstrap(row, memory.rows, memory.slots, memory.fd, listeners))
         channel.send(Apply(self.version, diff(World(), self.world)))
         self._log.info("worker started", pid=popen.pid, row=row)
+        self._events.publish("worker", {"event": "started", "pid": popen.pid, "row": row})
 
     # Life
 
@@ -250,6 +288,9 @@ class Workers:
     def _on_ack(self, process: _Process, version: int, problem: str) -> None:
         first = process.acknowledged == 0
         process.acknowledged = version
+        if not problem:
+            process.edition = self._editions.get(version, process.edition)
+        self._forget_editions()
         for waiter in list(self._waiters):
             if problem and version == waiter.version:
                 waiter.problems.append(problem)
@@ -263,6 +304,12 @@ class Workers:
             self._started.set_exception(StartError(problem))
         elif len(self._alive) == self._place.memory.rows and all(other.acknowledged for other in self._alive.values()):
             self._started.set_result(None)
+
+    def _forget_editions(self) -> None:
+        """A version that everybody has passed is not acknowledged again."""
+        oldest = min((process.acknowledged for process in self._alive.values()), default=0)
+        for passed in [version for version in self._editions if version < oldest]:
+            del self._editions[passed]
 
     # Death
 
@@ -287,8 +334,11 @@ class Workers:
             if not self._alive:
                 self._all_gone.set()
             return
+        self.restarts += 1
         delay = self._backoff(process, loop.time() - process.born)
-        self._log.error("worker died", pid=process.popen.pid, row=process.row, successor_in=delay, **_explain(code))
+        death = {"pid": process.popen.pid, "row": process.row, "successor_in": delay, **_explain(code)}
+        self._log.error("worker died", **death)
+        self._events.publish("worker", {"event": "died", **death})
         if delay:
             self._births[process.row] = loop.call_later(delay, self._spawn, process.row)
         else:

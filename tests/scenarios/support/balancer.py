@@ -34,9 +34,14 @@ def environment() -> dict[str, str]:
 
 @dataclass(frozen=True)
 class Setting:
-    """The parts of a configuration file that tests vary. The admin API is off: its port is the same for everyone."""
+    """The parts of a configuration file that tests vary.
+
+    State is kept in the balancer's own folder. The admin API is off unless asked for; then it has a port of its own,
+    see `Balancer.admin`.
+    """
 
     workers: int = 1
+    admin: bool = False
     pool: str = ""
     log: str = 'path = "access.log"'
     more: str = ""
@@ -49,8 +54,8 @@ class Setting:
         targets = self.pool if "[[pools.default.targets]]" in self.pool else f"targets = {json.dumps(list(urls))}"
         pool = "" if targets == self.pool else self.pool
         return (
-            f'listen = "{self.listen}"\nworkers = {self.workers}\n'
-            f"[admin]\nenabled = false\n[access_log]\n{self.log}\n"
+            f'listen = "{self.listen}"\nworkers = {self.workers}\nstate_dir = "state"\n'
+            f'[admin]\nenabled = {str(self.admin).lower()}\nlisten = "127.0.0.1:0"\n[access_log]\n{self.log}\n'
             f"[pools.default]\n{targets}\n{pool}\n{self.more}\n"
         )
 
@@ -112,6 +117,16 @@ class Balancer:
     def wait_for(self, event: str, **fields: object) -> dict[str, Any]:
         """The first line of an event, once it is there."""
         return eventually(lambda: self.find(event, **fields))[0]
+
+    @property
+    def admin(self) -> str:
+        """Where the admin API is served: `http://127.0.0.1:PORT`."""
+        return f"http://{self.find('admin API listening')[0]['address']}"
+
+    @property
+    def state_file(self) -> Path:
+        """Where changes are kept; there is none as long as the admin API is off."""
+        return self.folder / "state" / "state.json"
 
     def access_log(self, count: int = 1, name: str = "access.log") -> list[dict[str, Any]]:
         """The lines of the access log, once there are as many."""

@@ -53,7 +53,7 @@ def test_the_full_example_has_every_key() -> None:
         for name, kind in json_schema()["$defs"].items()
         if name not in {"Config", "TlsConfig"}
         for key in kind["properties"]
-    } - {"targets", "tls", "health", "passive", "retry", "cache", "jwt"}
+    } - {"targets", "tls", "health", "passive", "retry", "queue", "cache", "jwt"}
     assert sorted(key for key in keys if f"\n{key} = " not in text) == []
 
 
@@ -67,7 +67,7 @@ def test_the_full_example_names_the_defaults_but_where_it_says_so() -> None:
     }
     web, default = full["pools"]["web"], minimal["pools"]["default"]
     assert {**web["health"], "type": "tcp"} == default["health"]
-    assert (web["retry"], web["cache"]) == (default["retry"], default["cache"])
+    assert [web[key] for key in ("retry", "queue", "cache")] == [default[key] for key in ("retry", "queue", "cache")]
 
 
 @pytest.mark.parametrize(("arguments", "expected"), [([], page()), (["--json"], None)])

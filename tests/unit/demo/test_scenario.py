@@ -33,6 +33,7 @@ def test_the_balancer_accepts_its_configuration(settings: DemoSettings) -> None:
     config = load(path)
     assert config.workers == 3
     assert not config.admin.enabled
+    assert config.state_dir == str(settings.file("state"))
     assert [target.name for target in config.pools["default"].targets] == ["a", "b"]
     assert config.pools["default"].algorithm == "least_in_flight"
     assert config.access_log.path == str(settings.file("access.log"))

@@ -18,6 +18,7 @@ from equipoise.runtime.control import (
     Bootstrap,
     Channel,
     ControlError,
+    Cut,
     Drain,
     Event,
     Frames,
@@ -36,7 +37,14 @@ WORLD = World(
     limits=LimitsSpec(drain_timeout=1.5),
 )
 BOOTSTRAP = Bootstrap(1, 2, 16, 5, (Inherited("127.0.0.1:80", 6),))
-TO_A_WORKER: list[ToWorker] = [BOOTSTRAP, Apply(3, diff(World(), WORLD)), Apply(4, []), Drain(2.5), ReopenLogs()]
+TO_A_WORKER: list[ToWorker] = [
+    BOOTSTRAP,
+    Apply(3, diff(World(), WORLD)),
+    Apply(4, []),
+    Cut(7),
+    Drain(2.5),
+    ReopenLogs(),
+]
 TO_THE_SUPERVISOR: list[ToSupervisor] = [
     Ack(3),
     Ack(4, "no such file"),

@@ -6,7 +6,7 @@ import sys
 
 import pytest
 
-from equipoise.runtime.listen import ListenError, open_listener
+from equipoise.runtime.listen import ListenError, open_alone, open_listener
 
 
 def port_of(address: str) -> int:
@@ -107,3 +107,23 @@ def count_waiting(sock: socket.socket) -> int:
             return count
         connection.close()
         count += 1
+
+
+# Alone
+
+
+def test_one_socket_listens_on_a_port_that_nobody_can_share() -> None:
+    listener = open_alone("127.0.0.1:0")
+    with socket.create_connection(("127.0.0.1", port_of(listener.address))):
+        assert count_waiting(listener.sockets[0]) == 1
+    with pytest.raises(ListenError, match="another process listens there already"):
+        open_alone(listener.address)
+    with pytest.raises(ListenError, match="another process listens there already"):
+        open_listener(listener.address, 1)
+    listener.close()
+
+
+def test_an_ipv6_address_can_be_listened_on_alone() -> None:
+    listener = open_alone("[::1]:0")
+    assert listener.address.startswith("[::1]:")
+    listener.close()

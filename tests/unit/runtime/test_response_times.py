@@ -5,7 +5,7 @@ from random import Random
 from hypothesis import given
 from hypothesis import strategies as st
 
-from equipoise.runtime.response_times import MeanWindow
+from equipoise.runtime.response_times import Means, MeanWindow
 
 
 def test_there_is_no_mean_before_the_first_sample() -> None:
@@ -67,3 +67,32 @@ def test_a_long_life_stays_within_its_memory() -> None:
         total += rng.randrange(1000)
         window.sample(total, count)
     assert len(window._counts) == 10
+
+
+class Counts:
+    """What the ledger says of the slots, and the means that were published."""
+
+    def __init__(self) -> None:
+        self.counts = {1: 0, 2: 0}
+        self.means: dict[int, int] = {}
+        self.kept = Means(self.totals, self.means.__setitem__)
+
+    def totals(self, slot: int) -> dict[str, int]:
+        return {"response_ns": 100 * slot * self.counts[slot], "responses": self.counts[slot]}
+
+
+def test_each_slot_has_a_mean_of_its_own() -> None:
+    counts = Counts()
+    counts.kept.publish({1, 2}, sample=True)
+    counts.counts = {1: 5, 2: 7}
+    counts.kept.publish({1, 2}, sample=False)
+    assert counts.means == {1: 100, 2: 200}
+
+
+def test_a_slot_that_was_out_of_use_begins_anew() -> None:
+    counts = Counts()
+    counts.kept.publish({1, 2}, sample=True)
+    counts.counts[1] = 5
+    counts.kept.publish({2}, sample=True)
+    counts.kept.publish({1, 2}, sample=False)
+    assert counts.means[1] == 0

@@ -13,6 +13,7 @@ from equipoise.runtime.startup import (
     check_surroundings,
     is_compiled,
     make_memory,
+    open_admin,
     open_listeners,
     raise_file_limit,
 )
@@ -71,3 +72,25 @@ def test_as_many_files_as_the_system_grants_may_be_open() -> None:
     after = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, before)
     assert after == (before[1], before[1])
+
+
+def with_admin(text: str) -> Config:
+    return parse(f'listen = "127.0.0.1:0"\n[pools.p]\ntargets = []\n[admin]\n{text}', {})
+
+
+def test_the_admin_api_gets_a_socket_of_its_own() -> None:
+    listener = open_admin(with_admin('listen = "127.0.0.1:0"'))
+    assert listener is not None
+    assert len(listener.sockets) == 1
+    listener.close()
+
+
+def test_an_admin_api_that_is_off_gets_none() -> None:
+    assert open_admin(with_admin("enabled = false")) is None
+
+
+def test_an_address_of_the_admin_api_that_is_taken_says_what_to_do() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        taken = other.getsockname()[1]
+        with pytest.raises(UnfitError, match=rf"the admin API cannot listen on .*:{taken}: .*set \[admin\] listen"):
+            open_admin(with_admin(f'listen = "127.0.0.1:{taken}"'))

@@ -1,5 +1,6 @@
 """The whole balancer as a process: its file, its signals, its exit codes, its log."""
 
+import asyncio
 import json
 import os
 import signal
@@ -13,27 +14,34 @@ from pathlib import Path
 
 import pytest
 
+from equipoise.config.edits import ChangeTarget, RemoveTarget, SetAlgorithm
+from equipoise.config.overlay import UnknownNameError
 from tests.unit.runtime.parts import answer_of, free_port, get, port_of, tiny_target
+from tests.unit.runtime.running import A, Running, play
 
 WAIT = 30
+ROOT = Path(__file__).parents[3]
 RUN = "import sys, pathlib; from equipoise.runtime.supervisor import run; sys.exit(run(pathlib.Path(sys.argv[1])))"
 
 
 class Balancer:
     """A running supervisor with two workers, and its log."""
 
-    def __init__(self, folder: Path, text: str) -> None:
+    def __init__(self, folder: Path, text: str, face: str = "") -> None:
         self.folder = folder
+        self._face = face
         self.file = folder / "equipoise.toml"
         self.write(text)
         self._log = folder / "app.log"
         with self._log.open("w") as log:
-            self.process = subprocess.Popen([sys.executable, "-c", RUN, str(self.file)], stderr=log)
+            command = ["-m", "tests.unit.runtime.faced", str(self.file), face] if face else ["-c", RUN, str(self.file)]
+            self.process = subprocess.Popen([sys.executable, *command], cwd=ROOT, env=environment(), stderr=log)
 
     def write(self, text: str, listen: str = "127.0.0.1:0") -> None:
         head = f'listen = "{listen}"\nworkers = 2\n'
-        tail = f'\n[access_log]\npath = "{self.folder}/access.log"\n[admin]\nenabled = false\n'
-        self.file.write_text(head + text + tail)
+        tail = f'\n[access_log]\npath = "{self.folder}/access.log"\n[admin]\nlisten = "127.0.0.1:0"\n'
+        admin = f"enabled = {str(bool(self._face)).lower()}\n"
+        self.file.write_text(f'state_dir = "{self.folder}/state"\n{head}{text}{tail}{admin}')
 
     @property
     def lines(self) -> list[dict[str, object]]:
@@ -78,9 +86,15 @@ class Balancer:
         return self.process.wait(WAIT)
 
 
+def environment() -> dict[str, str]:
+    """For a process that starts in another folder: PYTHONPATH may be relative to where the tests were started."""
+    path = os.pathsep.join(str(Path(part).resolve()) for part in os.environ.get("PYTHONPATH", "").split(os.pathsep))
+    return {**os.environ, "PYTHONPATH": path}
+
+
 @contextmanager
-def balancer(folder: Path, text: str) -> Iterator[Balancer]:
-    running = Balancer(folder, text)
+def balancer(folder: Path, text: str, face: str = "") -> Iterator[Balancer]:
+    running = Balancer(folder, text, face)
     try:
         yield running
     finally:
@@ -92,8 +106,8 @@ def balancer(folder: Path, text: str) -> Iterator[Balancer]:
 
 
 @contextmanager
-def ready(folder: Path, text: str) -> Iterator[Balancer]:
-    with balancer(folder, text) as running:
+def ready(folder: Path, text: str, face: str = "") -> Iterator[Balancer]:
+    with balancer(folder, text, face) as running:
         running.said("ready")
         yield running
 
@@ -300,6 +314,115 @@ def test_a_name_that_does_not_resolve_stops_nobody(tmp_path: Path) -> None:
         with ready(tmp_path, text) as running:
             assert running.said("target down")["reason"] == "name does not resolve"
             assert [get(running.port) for _ in range(8)] == [200] * 8
+
+
+# The face
+
+
+def ask(running: Balancer) -> dict[str, object]:
+    with socket.create_connection(("127.0.0.1", port_of(running.said("admin API listening")["address"])), WAIT) as sock:
+        told = json.loads(sock.makefile().readline())
+    assert isinstance(told, dict)
+    return told
+
+
+def test_the_face_gets_the_supervisor_and_a_socket_at_the_address_that_is_announced(tmp_path: Path) -> None:
+    with tiny_target() as target, ready(tmp_path, pool_of(target.port), "well") as running:
+        assert ask(running) == {"ready": None, "version": 1, "draining": False}
+
+
+def test_without_a_face_nobody_listens_for_calls(tmp_path: Path) -> None:
+    with ready(tmp_path, pool_of()) as running:
+        assert "admin API listening" not in [line["event"] for line in running.lines]
+
+
+def test_a_face_that_breaks_is_told_and_begins_again_on_its_socket(tmp_path: Path) -> None:
+    with tiny_target() as target, ready(tmp_path, pool_of(target.port), "breaks") as running:
+        running.said("admin API broke and start again")
+        assert ask(running)["ready"] is None
+        assert get(running.port) == 200
+
+
+def test_the_face_stays_while_the_balancer_drains_and_leaves_with_it(tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as slow, ready(tmp_path, pool_of(port_at(slow)), "well") as running:
+        with socket.create_connection(("127.0.0.1", running.port), timeout=WAIT) as client:
+            client.sendall(b"GET / HTTP/1.1\r\nHost: test\r\n\r\n")
+            with answer_of(slow) as connection:
+                running.signal(signal.SIGTERM)
+                running.said("draining")
+                assert ask(running) == {"ready": "draining", "version": 1, "draining": True}
+                connection.sendall(b"HTTP/1.1 204 No Content\r\n\r\n")
+                client.recv(65536)
+        assert running.exit_code() == 0
+        running.said("the face left")
+
+
+def test_what_the_check_refuses_is_exit_code_1_before_anything_runs(tmp_path: Path) -> None:
+    with balancer(tmp_path, pool_of(), "unfit") as running:
+        assert running.exit_code() == 1
+        assert running.said("cannot start")["reason"] == "the admin API has no key"
+        assert running.workers == []
+
+
+def test_a_second_balancer_in_the_same_state_directory_is_exit_code_1(tmp_path: Path) -> None:
+    with ready(tmp_path, pool_of(), "well") as running:
+        command = [sys.executable, "-m", "tests.unit.runtime.faced", str(running.file), "well"]
+        second = subprocess.run(
+            command, cwd=ROOT, env=environment(), stderr=subprocess.PIPE, timeout=WAIT, check=False, text=True
+        )
+        assert second.returncode == 1
+        assert "another balancer uses the state directory" in second.stderr
+
+
+# What the admin API asks for
+
+
+def test_the_status_is_plain_data_with_everything_in_it(tmp_path: Path) -> None:
+    async def test(inside: Running) -> None:
+        await inside.changes.edit(ChangeTarget("p", A, state="draining"))
+        status = json.loads(json.dumps(inside.supervisor.status()))
+        assert (status["version"], status["draining"], len(status["workers"])) == (2, False, 2)
+        assert {worker["version"] for worker in status["workers"]} == {2}
+        assert [target["health"] for target in status["pools"]["p"]["targets"]] == ["draining", "up"]
+        assert status["pools"]["p"]["targets"][0] | {"since": ""} == inside.supervisor.target("p", A) | {"since": ""}
+
+    play(tmp_path, test)
+
+
+def test_a_target_or_pool_that_is_not_there_is_told(tmp_path: Path) -> None:
+    async def test(inside: Running) -> None:
+        with pytest.raises(UnknownNameError, match="no pool"):
+            inside.supervisor.target("nope", A)
+        with pytest.raises(UnknownNameError, match="no target"):
+            inside.supervisor.target("p", "nope")
+
+    play(tmp_path, test)
+
+
+def test_configuration_and_differences_are_in_the_files_own_terms(tmp_path: Path) -> None:
+    async def test(inside: Running) -> None:
+        await inside.supervisor.edit(SetAlgorithm("p", "random"))
+        told = json.loads(json.dumps(inside.supervisor.configuration()))
+        assert (told["version"], told["config"]["pools"]["p"]["algorithm"]) == (2, "random")
+        assert told["config"]["limits"]["idle_timeout"] == "75s"
+        assert inside.supervisor.differences() == [
+            {"place": "pools.p.algorithm", "file": "least_in_flight", "running": "random"}
+        ]
+        assert inside.supervisor.file.pools["p"].algorithm == "least_in_flight"
+
+    play(tmp_path, test)
+
+
+def test_a_removed_target_is_gone_from_the_status_when_nothing_is_in_flight_there(tmp_path: Path) -> None:
+    async def test(inside: Running) -> None:
+        await inside.supervisor.edit(RemoveTarget("p", A))
+        assert inside.supervisor.target("p", A)["health"] == "draining"
+        keeping = asyncio.get_running_loop().create_task(inside.supervisor._keep_house())
+        while inside.supervisor.table.leaving("p", A) is not None:  # noqa: ASYNC110 -- it has no event
+            await asyncio.sleep(0.01)
+        keeping.cancel()
+
+    play(tmp_path, test)
 
 
 def port_at(sock: socket.socket) -> int:

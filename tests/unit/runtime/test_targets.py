@@ -2,10 +2,11 @@
 
 import pytest
 
+from equipoise.config.overlay import Overlay, PoolOverlay, TargetChange, merge
 from equipoise.config.schema import Config
 from equipoise.model import Outcome, TargetState
 from equipoise.runtime.slots import Key, NoSlotError, Slots
-from equipoise.runtime.targets import Flip, TargetTable
+from equipoise.runtime.targets import LEAVING, Flip, TargetTable
 from tests.unit.runtime.parts import config_of
 
 A, B = Key("default", "10.0.0.1:1"), Key("default", "10.0.0.2:1")
@@ -33,6 +34,12 @@ class Fixture:
         self.config = config_of(text)
         self.table.install(self.config, 0.0)
         return self.config
+
+    def order(self, key: Key, state: str) -> list[Flip]:
+        self.config = merge(
+            self.config, Overlay({key.pool: PoolOverlay(changed={key.target: TargetChange(state=state)})})
+        )
+        return self.table.install(self.config, 0.0)
 
     def states(self) -> list[TargetState]:
         return [target.state for pool in self.table.world(self.config).pools for target in pool.targets]
@@ -130,7 +137,7 @@ def test_a_report_of_a_target_that_was_removed_is_ignored() -> None:
 
 def test_a_draining_target_stays_draining_whatever_its_health() -> None:
     fixture = Fixture()
-    assert fixture.table.order(A, DRAINING) == [Flip(A, UP, DRAINING, "ordered")]
+    assert fixture.order(A, "draining") == [Flip(A, UP, DRAINING, "ordered")]
     assert fixture.fail(A, Outcome.CONNECT_FAILED) == []
     assert fixture.table.probed(A, Outcome.PROBE_OK, "", 1.0) == []
     assert fixture.states() == [DRAINING, UP]
@@ -138,18 +145,24 @@ def test_a_draining_target_stays_draining_whatever_its_health() -> None:
 
 def test_a_target_that_is_enabled_again_gets_the_state_of_its_health() -> None:
     fixture = Fixture()
-    fixture.table.order(A, DRAINING)
+    fixture.order(A, "draining")
     fixture.fail(A, Outcome.CONNECT_FAILED)
-    assert fixture.table.order(A, UP) == [Flip(A, DRAINING, DOWN, "connect failed")]
+    assert fixture.order(A, "up") == [Flip(A, DRAINING, DOWN, "connect failed")]
 
 
-def test_health_slots_and_orders_outlive_a_reload() -> None:
+def test_a_target_that_is_ordered_down_is_down_whatever_its_health() -> None:
+    fixture = Fixture()
+    assert fixture.order(A, "down") == [Flip(A, UP, DOWN, "ordered")]
+    assert fixture.table.probed(A, Outcome.PROBE_OK, "", 1.0) == []
+    assert fixture.states() == [DOWN, UP]
+
+
+def test_health_and_slots_outlive_a_reload() -> None:
     fixture = Fixture()
     before = fixture.slots()
     fixture.fail(A, Outcome.CONNECT_FAILED)
-    fixture.table.order(B, DRAINING)
     fixture.install(TWO.replace("[pools.default]", '[pools.default]\nalgorithm = "round_robin"'))
-    assert fixture.states() == [DOWN, DRAINING]
+    assert fixture.states() == [DOWN, UP]
     assert fixture.slots() == before
 
 
@@ -194,3 +207,87 @@ def test_too_many_targets_are_refused_and_the_old_ones_stay() -> None:
     with pytest.raises(NoSlotError):
         fixture.install(TWO)
     assert [target.name for target in fixture.table.world(before).pools[0].targets] == ["10.0.0.1:1"]
+
+
+# Removal
+
+
+def shown(fixture: Fixture) -> list[tuple[str, TargetState, str | None]]:
+    return [(entry.key.target, entry.state, entry.reason) for entry in fixture.table.shown()]
+
+
+def test_a_removed_target_is_shown_and_no_longer_there() -> None:
+    fixture = Fixture()
+    fixture.install(ONE)
+    assert shown(fixture) == [(A.target, UP, None), (B.target, DRAINING, LEAVING)]
+    assert [entry.key for entry in fixture.table] == [A]
+    assert fixture.table.get(*B) is None
+    leaving = fixture.table.leaving(*B)
+    assert leaving is not None
+    assert leaving.slot == 2
+
+
+def test_a_removed_target_is_forgotten_when_nothing_is_in_flight_there() -> None:
+    fixture = Fixture()
+    fixture.install(ONE)
+    fixture.table.forget(lambda slot: slot != 2)
+    assert fixture.table.leaving(*B) is not None
+    fixture.table.forget(lambda _slot: True)
+    assert fixture.table.leaving(*B) is None
+
+
+def test_a_removed_target_can_be_forgotten_at_once() -> None:
+    fixture = Fixture()
+    fixture.install(ONE)
+    fixture.table.forget_now(*B)
+    assert shown(fixture) == [(A.target, UP, None)]
+
+
+def test_a_target_that_is_added_again_while_it_leaves_is_as_it_was() -> None:
+    fixture = Fixture()
+    fixture.fail(B, Outcome.CONNECT_FAILED)
+    before = fixture.slots()
+    fixture.install(ONE)
+    assert fixture.table.install(config_of(TWO), 0.0) == []
+    assert shown(fixture) == [(A.target, UP, None), (B.target, DOWN, "connect failed")]
+    fixture.config = config_of(TWO)
+    assert fixture.slots() == before
+
+
+def test_a_target_added_at_another_place_under_the_name_of_one_that_leaves_is_another() -> None:
+    table = '[[pools.default.targets]]\nname = "a"\nurl = "http://10.0.0.{}:1"'
+    fixture = Fixture(table.format(1))
+    fixture.fail(Key("default", "a"), Outcome.CONNECT_FAILED)
+    fixture.install("[pools.default]\ntargets = []")
+    fixture.install(table.format(2))
+    assert shown(fixture) == [("a", UP, None)]
+
+
+# Ejections
+
+
+def ejections(fixture: Fixture, key: Key = A) -> int:
+    entry = fixture.table.get(*key)
+    assert entry is not None
+    return entry.ejections
+
+
+def test_each_time_that_health_takes_a_target_out_is_counted() -> None:
+    fixture = Fixture()
+    fixture.fail(A, Outcome.CONNECT_FAILED)
+    fixture.table.probed(A, Outcome.PROBE_OK, "", 1.0)
+    fixture.fail(A, Outcome.CONNECT_FAILED)
+    assert ejections(fixture) == 2
+
+
+def test_an_order_is_no_ejection() -> None:
+    fixture = Fixture()
+    fixture.order(A, "down")
+    assert ejections(fixture) == 0
+
+
+def test_ejections_outlive_a_reload() -> None:
+    fixture = Fixture()
+    fixture.fail(A, Outcome.CONNECT_FAILED)
+    fixture.install(ONE)
+    assert ejections(fixture) == 1

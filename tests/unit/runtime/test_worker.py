@@ -16,6 +16,7 @@ from equipoise.runtime.control import (
     Ack,
     Apply,
     Bootstrap,
+    Cut,
     Drain,
     Event,
     Frames,
@@ -138,6 +139,22 @@ def test_a_connection_that_waited_before_the_drain_is_served() -> None:
             supervisor.send(Drain(5.0))
             assert client.recv(65536).startswith(b"HTTP/1.1 200")
         assert supervisor.exit_code() == 0
+
+
+def test_it_cuts_what_is_in_flight_at_a_target_and_nothing_else() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as silent, tiny_target() as target, supervised() as supervisor:
+        supervisor.begin(world_of(silent.getsockname()[1]))
+        assert supervisor.receive() == Ack(1)
+        with socket.create_connection(("127.0.0.1", supervisor.port), timeout=WAIT) as client:
+            client.sendall(b"POST / HTTP/1.1\r\nHost: test\r\nContent-Length: 1\r\n\r\nx")
+            with answer_of(silent):
+                supervisor.send(Cut(2))
+                supervisor.send(Apply(2, diff(world_of(silent.getsockname()[1]), world_of(target.port))))
+                assert supervisor.receive() == Ack(2)
+                assert supervisor.memory.ledger.in_flight(1) == 1
+                supervisor.send(Cut(1))
+                assert client.recv(65536).startswith(b"HTTP/1.1 502")
+        until(lambda: supervisor.memory.ledger.in_flight(1) == 0)
 
 
 def test_it_opens_its_log_anew(tmp_path: Path) -> None:

@@ -13,6 +13,7 @@ import uvloop
 
 from equipoise.model import AccessLogSpec, Outcome, World
 from equipoise.runtime.control import Report
+from equipoise.runtime.events import Events
 from equipoise.runtime.listen import open_listener
 from equipoise.runtime.startup import make_memory
 from equipoise.runtime.workers import QUICK_DEATHS, Place, StartError, Workers
@@ -28,7 +29,8 @@ class Fixture:
         self.listener = open_listener("127.0.0.1:0", rows)
         self.port = port_of(self.listener.address)
         self.reports: list[Report] = []
-        self.workers = Workers(Place(self.memory, (self.listener,)), tasks, log, self.reports.append)
+        self.events = Events()
+        self.workers = Workers(Place(self.memory, (self.listener,)), tasks, log, self.events, self.reports.append)
 
     async def get(self) -> int:
         return await asyncio.to_thread(get, self.port)
@@ -59,7 +61,7 @@ def play(log: ReadableLog, test: Callable[[Fixture], Awaitable[None]]) -> None:
 def test_started_workers_carry_requests(log: ReadableLog) -> None:
     async def test(fixture: Fixture) -> None:
         with tiny_target() as target:
-            await fixture.workers.start(world_of(target.port))
+            await fixture.workers.start(world_of(target.port), 1)
             assert [await fixture.get() for _ in range(8)] == [200] * 8
 
     play(log, test)
@@ -67,11 +69,52 @@ def test_started_workers_carry_requests(log: ReadableLog) -> None:
 
 def test_a_change_is_in_force_when_it_is_acknowledged(log: ReadableLog) -> None:
     async def test(fixture: Fixture) -> None:
-        await fixture.workers.start(world_of())
+        await fixture.workers.start(world_of(), 1)
         with tiny_target() as target:
-            version = fixture.workers.send(world_of(target.port))
+            version = fixture.workers.send(world_of(target.port), 2)
             assert await fixture.workers.acknowledged(version) == []
             assert [await fixture.get() for _ in range(8)] == [200] * 8
+
+    play(log, test)
+
+
+def test_each_worker_says_which_configuration_it_acts_on(log: ReadableLog) -> None:
+    async def test(fixture: Fixture) -> None:
+        assert fixture.workers.count() == (0, 2)
+        await fixture.workers.start(world_of(), 7)
+        assert (fixture.workers.count(), fixture.workers.versions()) == ((2, 2), {0: 7, 1: 7})
+        await fixture.workers.acknowledged(fixture.workers.send(world_of(), 8))
+        assert fixture.workers.versions() == {0: 8, 1: 8}
+        # A flip: another world of the same configuration.
+        await fixture.workers.acknowledged(fixture.workers.send(world_of(1), 8))
+        assert fixture.workers.versions() == {0: 8, 1: 8}
+        os.kill(fixture.workers.pids[0], signal.SIGKILL)
+        await fixture.until(lambda: fixture.workers.restarts == 1 and fixture.workers.count() == (2, 2))
+        assert fixture.workers.versions() == {0: 8, 1: 8}
+
+    play(log, test)
+
+
+def test_a_worker_that_refuses_a_change_still_acts_on_the_one_before(log: ReadableLog) -> None:
+    async def test(fixture: Fixture) -> None:
+        await fixture.workers.start(world_of(), 7)
+        bad = World(access_log=AccessLogSpec(path="/no-such-folder/access.log"))
+        await fixture.workers.acknowledged(fixture.workers.send(bad, 8))
+        assert fixture.workers.versions() == {0: 7, 1: 7}
+
+    play(log, test)
+
+
+def test_births_and_deaths_are_events(log: ReadableLog) -> None:
+    async def test(fixture: Fixture) -> None:
+        await fixture.workers.start(world_of(), 1)
+        pid = fixture.workers.rows()[1]
+        os.kill(pid, signal.SIGKILL)
+        await fixture.until(lambda: len(fixture.events.recent()) == 4)
+        died = fixture.events.recent()[2]
+        told = {key: died[key] for key in ("kind", "event", "pid", "row", "signal")}
+        assert told == {"kind": "worker", "event": "died", "pid": pid, "row": 1, "signal": "SIGKILL"}
+        assert [event["event"] for event in fixture.events.recent()] == ["started", "started", "died", "started"]
 
     play(log, test)
 
@@ -79,7 +122,7 @@ def test_a_change_is_in_force_when_it_is_acknowledged(log: ReadableLog) -> None:
 def test_a_killed_worker_has_a_successor_within_a_second(log: ReadableLog) -> None:
     async def test(fixture: Fixture) -> None:
         with tiny_target() as target:
-            await fixture.workers.start(world_of(target.port))
+            await fixture.workers.start(world_of(target.port), 1)
             before = fixture.workers.rows()
             os.kill(before[0], signal.SIGKILL)
             killed = time.monotonic()
@@ -94,7 +137,7 @@ def test_a_killed_worker_has_a_successor_within_a_second(log: ReadableLog) -> No
 def test_a_dead_workers_requests_in_flight_are_gone(log: ReadableLog) -> None:
     async def test(fixture: Fixture) -> None:
         with socket.create_server(("127.0.0.1", 0)) as silent:
-            await fixture.workers.start(world_of(silent.getsockname()[1]))
+            await fixture.workers.start(world_of(silent.getsockname()[1]), 1)
             clients = [socket.create_connection(("127.0.0.1", fixture.port)) for _ in range(6)]
             for client in clients:
                 client.sendall(b"GET / HTTP/1.1\r\nHost: test\r\n\r\n")
@@ -110,11 +153,11 @@ def test_a_dead_workers_requests_in_flight_are_gone(log: ReadableLog) -> None:
 
 def test_a_successor_starts_with_the_newest_world(log: ReadableLog) -> None:
     async def test(fixture: Fixture) -> None:
-        await fixture.workers.start(world_of())
+        await fixture.workers.start(world_of(), 1)
         with tiny_target() as target:
             for pid in fixture.workers.pids:
                 os.kill(pid, signal.SIGKILL)
-            version = fixture.workers.send(world_of(target.port))
+            version = fixture.workers.send(world_of(target.port), 2)
             assert await fixture.workers.acknowledged(version) == []
             assert [await fixture.get() for _ in range(8)] == [200] * 8
 
@@ -123,10 +166,10 @@ def test_a_successor_starts_with_the_newest_world(log: ReadableLog) -> None:
 
 def test_nobody_waits_for_a_worker_that_dies(log: ReadableLog) -> None:
     async def test(fixture: Fixture) -> None:
-        await fixture.workers.start(world_of())
+        await fixture.workers.start(world_of(), 1)
         stopped = fixture.workers.pids[0]
         os.kill(stopped, signal.SIGSTOP)
-        version = fixture.workers.send(world_of(1))
+        version = fixture.workers.send(world_of(1), 2)
         acknowledged = asyncio.get_running_loop().create_task(fixture.workers.acknowledged(version))
         os.kill(stopped, signal.SIGKILL)
         assert await acknowledged == []
@@ -138,10 +181,10 @@ def test_a_worker_that_hangs_is_killed_and_succeeded(log: ReadableLog, monkeypat
     monkeypatch.setattr("equipoise.runtime.workers.ACK_TIMEOUT", 0.2)
 
     async def test(fixture: Fixture) -> None:
-        await fixture.workers.start(world_of())
+        await fixture.workers.start(world_of(), 1)
         hanging = fixture.workers.pids[0]
         os.kill(hanging, signal.SIGSTOP)
-        assert await fixture.workers.acknowledged(fixture.workers.send(world_of(1))) == []
+        assert await fixture.workers.acknowledged(fixture.workers.send(world_of(1), 2)) == []
         assert hanging not in fixture.workers.pids
 
     play(log, test)
@@ -152,8 +195,8 @@ def test_a_change_that_a_worker_refuses_is_told_and_nothing_stops(log: ReadableL
     async def test(fixture: Fixture) -> None:
         with tiny_target() as target:
             good = world_of(target.port)
-            await fixture.workers.start(good)
-            problems = await fixture.workers.acknowledged(fixture.workers.send(unusable(good)))
+            await fixture.workers.start(good, 1)
+            problems = await fixture.workers.acknowledged(fixture.workers.send(unusable(good), 2))
             assert len(problems) == 2
             assert "no-such-folder" in problems[0]
             assert await fixture.get() == 200
@@ -164,7 +207,7 @@ def test_a_change_that_a_worker_refuses_is_told_and_nothing_stops(log: ReadableL
 def test_a_first_world_that_a_worker_refuses_is_no_start(log: ReadableLog) -> None:
     async def test(fixture: Fixture) -> None:
         with pytest.raises(StartError, match="no-such-folder"):
-            await fixture.workers.start(unusable(world_of()))
+            await fixture.workers.start(unusable(world_of()), 1)
 
     play(log, test)
 
@@ -184,7 +227,7 @@ def test_workers_that_die_again_and_again_are_started_ever_more_slowly(
     monkeypatch.setattr("equipoise.runtime.workers.BACKOFF", 0.01)
 
     async def test(fixture: Fixture) -> None:
-        await fixture.workers.start(world_of())
+        await fixture.workers.start(world_of(), 1)
         for _ in range(QUICK_DEATHS + 2):
             await fixture.until(lambda: 0 in fixture.workers.rows())
             died = fixture.workers.rows()[0]
@@ -200,7 +243,7 @@ def test_a_worker_that_cannot_be_started_is_tried_again(log: ReadableLog, monkey
     monkeypatch.setattr("equipoise.runtime.workers.BACKOFF_MAX", 0.05)
 
     async def test(fixture: Fixture) -> None:
-        await fixture.workers.start(world_of())
+        await fixture.workers.start(world_of(), 1)
         died = fixture.workers.rows()[0]
         soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
         resource.setrlimit(resource.RLIMIT_NOFILE, (3, hard))  # no file can be opened any more
@@ -217,8 +260,10 @@ def test_a_worker_that_cannot_be_started_is_tried_again(log: ReadableLog, monkey
 def test_a_failed_request_is_reported_with_the_count_of_good_ones(log: ReadableLog) -> None:
     async def test(fixture: Fixture) -> None:
         with tiny_target() as target:
-            await fixture.workers.start(world_of(target.port))
+            await fixture.workers.start(world_of(target.port), 1)
             assert [await fixture.get() for _ in range(3)] == [200] * 3
+        # A worker writes its counts with its next tick.
+        await fixture.until(lambda: fixture.memory.ledger.totals(1)["ok"] == 3)
         await fixture.get()
         await fixture.until(lambda: bool(fixture.reports))
 
@@ -237,7 +282,7 @@ def test_a_failed_request_is_reported_with_the_count_of_good_ones(log: ReadableL
 def test_a_drain_lets_requests_in_flight_end(log: ReadableLog) -> None:
     async def test(fixture: Fixture) -> None:
         with socket.create_server(("127.0.0.1", 0)) as slow:
-            await fixture.workers.start(world_of(slow.getsockname()[1]))
+            await fixture.workers.start(world_of(slow.getsockname()[1]), 1)
             answer = asyncio.get_running_loop().create_task(fixture.get())
             connection, _ = await asyncio.to_thread(slow.accept)
             await asyncio.to_thread(connection.recv, 65536)
@@ -255,7 +300,7 @@ def test_a_drain_lets_requests_in_flight_end(log: ReadableLog) -> None:
 def test_a_drain_cuts_what_does_not_end_in_time(log: ReadableLog) -> None:
     async def test(fixture: Fixture) -> None:
         with socket.create_server(("127.0.0.1", 0)) as silent:
-            await fixture.workers.start(world_of(silent.getsockname()[1]))
+            await fixture.workers.start(world_of(silent.getsockname()[1]), 1)
             with socket.create_connection(("127.0.0.1", fixture.port), timeout=20) as client:
                 client.sendall(b"GET / HTTP/1.1\r\nHost: test\r\n\r\n")
                 await fixture.until(lambda: fixture.memory.ledger.in_flight(1) == 1)
@@ -268,10 +313,10 @@ def test_a_drain_cuts_what_does_not_end_in_time(log: ReadableLog) -> None:
 
 def test_workers_are_deaf_to_the_signals_of_their_group(log: ReadableLog) -> None:
     async def test(fixture: Fixture) -> None:
-        await fixture.workers.start(world_of())
+        await fixture.workers.start(world_of(), 1)
         for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1):
             os.kill(fixture.workers.pids[0], number)
-        assert await fixture.workers.acknowledged(fixture.workers.send(world_of(free_port()))) == []
+        assert await fixture.workers.acknowledged(fixture.workers.send(world_of(free_port()), 2)) == []
 
     play(log, test)
     assert "worker died" not in log.events
