@@ -58,7 +58,9 @@ def is_command(node: ast.FunctionDef | ast.AsyncFunctionDef) -> bool:
 
 def is_option(annotation: ast.expr | None) -> bool:
     text = "" if annotation is None else ast.unparse(annotation)
-    return "typer.Option(" in text or "typer.Argument(" in text or text == "typer.Context"
+    # What several commands share has a name, and these names end as typer's do.
+    shared = text.endswith(("Option", "Argument"))
+    return shared or "typer.Option(" in text or "typer.Argument(" in text or text == "typer.Context"
 
 
 def parse_function(text: str) -> ast.FunctionDef:

@@ -664,7 +664,11 @@ def test_an_answer_of_http_1_0_closes_unless_it_says_otherwise() -> None:
 @pytest.mark.parametrize("line", [b"Content-Length: 5", b"Transfer-Encoding: chunked"])
 def test_an_answer_without_body_says_nothing_of_one(status: bytes, line: bytes) -> None:
     head = response(b"HTTP/1.1 " + status + b" X\r\nA: 1\r\n" + line + b"\r\nB: 2\r\n\r\n")
-    assert (head.content_length, head.chunked, out(head)) == (-1, False, b"HTTP/1.1 " + status + b" X\r\nA: 1\r\nB: 2\r\n")
+    assert (head.content_length, head.chunked, out(head)) == (
+        -1,
+        False,
+        b"HTTP/1.1 " + status + b" X\r\nA: 1\r\nB: 2\r\n",
+    )
 
 
 def test_not_modified_keeps_the_length_of_what_it_stands_for() -> None:
