@@ -85,7 +85,7 @@ def run(config_path: Path, face: Face | None = None, check: Callable[[Config], N
     Args:
         config_path: the file.
         face: serves the admin API, where the file enables it.
-        check: raises `UnfitError` when the face could not serve; called before anything is opened.
+        check: raises `UnfitError` when the face could not serve; called before any socket is opened.
     """
     log = AppLog(sys.stderr)
     try:
