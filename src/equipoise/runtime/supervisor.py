@@ -56,6 +56,7 @@ from equipoise.runtime.workers import Place, StartError, Workers
 BEAT: Final = 0.25
 SAMPLE_BEATS: Final = 4
 REAP_BEATS: Final = 40
+SIGNALS: Final = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGUSR1)
 
 Face = Callable[["Supervisor", socket.socket], Awaitable[None]]
 """Serves the admin API on a listening socket until cancelled. It is called again when it raises."""
@@ -88,6 +89,8 @@ def run(config_path: Path, face: Face | None = None, check: Callable[[Config], N
         check: raises `UnfitError` when the face could not serve; called before any socket is opened.
     """
     log = AppLog(sys.stderr)
+    # One that comes while sockets are opened waits until there is somebody who can drain them.
+    signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
     try:
         file = load(config_path)
     except ConfigError as error:
@@ -263,8 +266,9 @@ class Supervisor:
     async def run(self) -> int:
         """Start, serve, drain; the exit code."""
         self._loop.set_exception_handler(self._on_broken)
-        for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGUSR1):
+        for number in SIGNALS:
             self._loop.add_signal_handler(number, self._orders.put_nowait, number)
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, SIGNALS)
         jobs = [
             self._tasks.create_task(self._start()),
             self._tasks.create_task(self._keep_up("health checks", self._checks.run)),
