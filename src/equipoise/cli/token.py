@@ -22,7 +22,7 @@ class RoleOption(StrEnum):
 
 def token(
     *,
-    role: Annotated[RoleOption, typer.Option(help="`read` may look, `admin` may change.")] = RoleOption.READ,
+    role: Annotated[RoleOption, typer.Option(help="`read` may look, `admin` may change.")] = RoleOption.ADMIN,
     ttl: Annotated[
         str, typer.Option(metavar="DURATION", help='How long it is good for, such as "90s", "1h" or "30m".')
     ] = "1h",
