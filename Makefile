@@ -84,7 +84,10 @@ bench: compile $(PEERS) ## Benchmarks beside the peers (ARGS=--help lists the op
 
 # Unit tests run side by side; scenarios start processes of their own and measure them, so they run one after the other.
 PYTEST = $(BIN)/python -m pytest
-# $(call run_tests,MODE,WORDS): WORDS before python put it in that mode.
+# The control plane is the same Python in both modes. Its scenarios, with a browser and many processes, run once: over the
+# compiled data path where there can be one.
+ONCE = $(foreach feature,admin client dashboard metrics,--ignore tests/scenarios/$(feature))
+# $(call run_tests,MODE,WORDS,OPTIONS): WORDS before python put it in that mode; OPTIONS are for the scenarios.
 define run_tests
 	@echo "== tests, $(1)"
 	@mkdir -p $(REPORTS); rm -f $(REPORTS)/*-$(1).xml
@@ -92,7 +95,7 @@ define run_tests
 	$(2) EQUIPOISE_EXPECT=$(1) $(PYTEST) -n $(JOBS) --dist loadfile --ignore tests/scenarios \
 		--junit-xml $(REPORTS)/units-$(1).xml $(PYTEST_ARGS) || status=1; \
 	if [ -d tests/scenarios ]; then \
-		$(2) EQUIPOISE_EXPECT=$(1) $(PYTEST) -n $(JOBS) --dist loadfile tests/scenarios --junit-xml $(REPORTS)/scenarios-$(1).xml $(PYTEST_ARGS) || status=1; \
+		$(2) EQUIPOISE_EXPECT=$(1) $(PYTEST) -n $(JOBS) --dist loadfile tests/scenarios $(3) --junit-xml $(REPORTS)/scenarios-$(1).xml $(PYTEST_ARGS) || status=1; \
 	fi; exit $$status
 endef
 
@@ -115,7 +118,7 @@ system-packages: # What the scenarios start; without it they are skipped, and py
 	@.ci/system-packages nginx curl chromium || echo "the scenarios that need them are LEFT OUT; see 'SKIPPED' in the summary"
 
 test-interpreted: $(TOOLS) $(VENDOR) no-stale-extensions ## Tests on the plain files
-	$(call run_tests,interpreted,PYTHONPATH=src)
+	$(call run_tests,interpreted,PYTHONPATH=src,$$(.ci/can-compile $(BIN)/python && echo "$(ONCE)"))
 
 test-compiled: $(TOOLS) no-stale-extensions ## Tests on the installed extensions; left out, and said so, where there is no C compiler
 	@if [ -z "$${CI:-}" ] && ! .ci/can-compile $(BIN)/python; then \

@@ -2,6 +2,7 @@
 
 import socket
 from collections.abc import Iterator
+from contextlib import suppress
 
 import pytest
 
@@ -56,7 +57,6 @@ TABLE: dict[str, Case] = {
     "stale": ("PUT", ALGORITHM, {"algorithm": "random"}, {"if_match": '"99"'}, "admin", 412, "the version is 1"),
     "no version": ("POST", "/v1/reload", None, {"if_match": '"x"'}, "admin", 412, "the version is 1"),
     "too large": ("POST", TARGETS, b" " * 65537, {}, "admin", 413, "must not be larger than 65536 bytes"),
-    "much too large": ("POST", TARGETS, b" " * 5_000_000, {}, "admin", 413, "must not be larger than 65536 bytes"),
     "XML": ("POST", TARGETS, b"<a/>", {"content_type": "application/xml"}, "admin", 415, "application/json"),
     "compressed": ("POST", TARGETS, b"x", {"content_encoding": "gzip"}, "admin", 415, "application/json"),
     "another host": ("GET", "/v1/status", None, {"host": "evil.example"}, "admin", 421, "this machine only"),
@@ -93,6 +93,13 @@ def test_a_call_that_is_wrong_is_refused_with_the_reason(admin: Admin, what: str
     assert ("www-authenticate" in reply.fields) is (status in {401, 403})
     assert ("allow" in reply.fields) is (status == 405)
     assert ("errors" in reply.json) is (status == 422)
+
+
+def test_a_body_that_never_ends_is_not_read_to_its_end(admin: Admin) -> None:
+    """Who sends on and on without looking may see the connection end before the answer."""
+    with suppress(ConnectionError):
+        assert admin.ask("POST", TARGETS, b" " * 50_000_000).status == 413
+    assert admin.status()["version"] == 1
 
 
 def test_a_target_that_exists_is_a_conflict(admin: Admin) -> None:

@@ -203,7 +203,11 @@ def test_the_lock_of_a_killed_process_is_free(make: Make, tmp_path: Path) -> Non
 
 def test_a_process_started_meanwhile_does_not_hold_the_lock(make: Make) -> None:
     store = make()
-    with subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE, close_fds=False) as child:
+    command = [sys.executable, "-c", "print('up', flush=True); input()"]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, close_fds=False, text=True) as child:
+        # Only a process that has begun has closed what it must not inherit: exec(2) wakes the parent before it does so.
+        assert child.stdout is not None
+        assert child.stdout.readline() == "up\n"
         store.close()
         make()
         child.kill()
