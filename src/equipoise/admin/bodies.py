@@ -103,7 +103,7 @@ def _refuse(word: str) -> Any:
 
 
 def _integer(digits: str) -> int:
-    if len(digits) > _LONGEST_NUMBER:
+    if len(digits.lstrip("-")) > _LONGEST_NUMBER:
         raise ValueError("holds a number with too many digits")
     return int(digits)
 

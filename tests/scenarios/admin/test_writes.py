@@ -238,7 +238,7 @@ def test_a_bad_file_changes_nothing_and_every_problem_is_named(
 def test_who_changed_what_is_in_the_log(stage: Stage, administer: Administer) -> None:
     admin = administer([stage.target()])
     admin.done("PUT", f"{POOL}/algorithm", {"algorithm": "random"})
-    (call,) = admin.balancer.find("admin call")
+    call = admin.balancer.wait_for("admin call")
     assert (call["method"], call["path"], call["subject"], call["client"], call["status"]) == (
         "PUT", f"{POOL}/algorithm", "equipoise", "127.0.0.1", 200,
     )  # fmt: skip
