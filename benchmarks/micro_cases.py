@@ -27,6 +27,7 @@ from equipoise.proxy.sides import LogPort
 from equipoise.proxy.upstream_http1 import UpstreamHttp1
 from equipoise.state import ledger as ledger_module
 from equipoise.state.ledger import Lease, Ledger, PoolLoads
+from equipoise.wire.hpack import Decoder, Encoder
 from equipoise.wire.http1 import RequestHead, ResponseHead
 
 REPEATS = 7
@@ -112,6 +113,43 @@ def picks(targets: int, workers: int) -> Callable[[int], None]:
     return loop
 
 
+def header_blocks(kind: str) -> list[bytes]:
+    """Header blocks of a gRPC client on one connection; the first one fills the table.
+
+    Args:
+        kind: `indexed`, 8 fields that all repeat; or `literal`, a path that is different each time among them.
+    """
+    encoder = Encoder()
+    head = [(b":method", b"POST"), (b":scheme", b"http"), (b":authority", b"greeter.example.com:8080")]
+    head += [(b"content-type", b"application/grpc"), (b"user-agent", b"grpc-go/1.60.0"), (b"te", b"trailers")]
+    if kind == "indexed":
+        head += [(b"x-tenant", b"blue"), (b"grpc-accept-encoding", b"gzip")]
+        return [encoder.encode(head) for _ in range(2)]
+    return [encoder.encode([*head, (b":path", b"/helloworld.Greeter/%05d" % turn)]) for turn in range(5_000)]
+
+
+def decode_blocks(kind: str) -> Callable[[int], None]:
+    """A loop that reads header blocks of HTTP/2; `kind` as for `header_blocks`."""
+    first, *blocks = header_blocks(kind)
+    decoder = Decoder(4096, 32768)
+    decoder.decode(first)
+
+    def loop(turns: int) -> None:
+        for turn in range(turns):
+            decoder.decode(blocks[turn % len(blocks)])
+
+    return loop
+
+
+def encode_block(turns: int) -> None:
+    """Writes the header block of 8 fields that all repeat."""
+    decoder, encoder = Decoder(4096, 32768), Encoder()
+    fields = [decoder.decode(block) for block in header_blocks("indexed")][-1]
+    encoder.encode(fields)
+    for _ in range(turns):
+        encoder.encode(fields)
+
+
 class Wire:
     """A transport that ends in nothing."""
 
@@ -185,6 +223,9 @@ def main() -> None:
         f"scan, request head of {len(request_bytes())} B": best_ns(scan_request),
         f"scan, response head of {len(response_bytes())} B": best_ns(scan_response),
     }
+    figures["HPACK, read 8 indexed fields"] = best_ns(decode_blocks("indexed"))
+    figures["HPACK, read 7 fields, the path a new literal"] = best_ns(decode_blocks("literal"))
+    figures["HPACK, write 8 indexed fields"] = best_ns(encode_block)
     for log, words in (("off", "no log"), ("line", "JSON log"), ("record", "JSON log, from records")):
         figures[f"exchange in memory, {words}"] = best_ns(exchanges(log))
     for targets, workers in SHAPES:
