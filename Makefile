@@ -84,18 +84,20 @@ bench: compile $(PEERS) ## Benchmarks beside the peers (ARGS=--help lists the op
 
 # Unit tests run side by side; scenarios start processes of their own and measure them, so they run one after the other.
 PYTEST = $(BIN)/python -m pytest
-# The control plane is the same Python in both modes. Its scenarios, with a browser and many processes, run once: over the
-# compiled data path where there can be one.
-ONCE = $(foreach feature,admin client dashboard metrics,--ignore tests/scenarios/$(feature))
-# $(call run_tests,MODE,WORDS,OPTIONS): WORDS before python put it in that mode; OPTIONS are for the scenarios.
+# What is the same Python in both modes is tested once: the units of folders that are never compiled in the interpreted
+# run, the scenarios of the control plane (a browser, many processes) over the compiled data path where there can be one.
+PLAIN_UNITS = --ignore tests/architecture --ignore tests/golden --ignore tests/unit/test_build.py \
+	$(foreach folder,admin benchmarks cli config demo deploy docs,--ignore tests/unit/$(folder))
+PLAIN_SCENARIOS = $(foreach feature,admin client dashboard metrics,--ignore tests/scenarios/$(feature))
+# $(call run_tests,MODE,WORDS,UNITS,SCENARIOS): WORDS before python put it in that mode; the others are pytest's options.
 define run_tests
 	@echo "== tests, $(1)"
 	@mkdir -p $(REPORTS); rm -f $(REPORTS)/*-$(1).xml
 	@status=0; \
-	$(2) EQUIPOISE_EXPECT=$(1) $(PYTEST) -n $(JOBS) --dist loadfile --ignore tests/scenarios \
+	$(2) EQUIPOISE_EXPECT=$(1) $(PYTEST) -n $(JOBS) --dist loadfile --ignore tests/scenarios $(3) \
 		--junit-xml $(REPORTS)/units-$(1).xml $(PYTEST_ARGS) || status=1; \
 	if [ -d tests/scenarios ]; then \
-		$(2) EQUIPOISE_EXPECT=$(1) $(PYTEST) -n $(JOBS) --dist loadfile tests/scenarios $(3) --junit-xml $(REPORTS)/scenarios-$(1).xml $(PYTEST_ARGS) || status=1; \
+		$(2) EQUIPOISE_EXPECT=$(1) $(PYTEST) -n $(JOBS) --dist loadfile tests/scenarios $(4) --junit-xml $(REPORTS)/scenarios-$(1).xml $(PYTEST_ARGS) || status=1; \
 	fi; exit $$status
 endef
 
@@ -118,7 +120,7 @@ system-packages: # What the scenarios start; without it they are skipped, and py
 	@.ci/system-packages nginx curl chromium || echo "the scenarios that need them are LEFT OUT; see 'SKIPPED' in the summary"
 
 test-interpreted: $(TOOLS) $(VENDOR) no-stale-extensions ## Tests on the plain files
-	$(call run_tests,interpreted,PYTHONPATH=src,$$(.ci/can-compile $(BIN)/python && echo "$(ONCE)"))
+	$(call run_tests,interpreted,PYTHONPATH=src,,$$(.ci/can-compile $(BIN)/python && echo "$(PLAIN_SCENARIOS)"))
 
 test-compiled: $(TOOLS) no-stale-extensions ## Tests on the installed extensions; left out, and said so, where there is no C compiler
 	@if [ -z "$${CI:-}" ] && ! .ci/can-compile $(BIN)/python; then \
@@ -129,7 +131,7 @@ test-compiled: $(TOOLS) no-stale-extensions ## Tests on the installed extensions
 
 .PHONY: run-compiled
 run-compiled:
-	$(call run_tests,compiled,env -u PYTHONPATH)
+	$(call run_tests,compiled,env -u PYTHONPATH,$(PLAIN_UNITS))
 
 # Each step runs even if one before it failed, so that one run shows all there is to repair; then the sum is printed.
 check: $(TOOLS) system-packages ## What CI runs: lint, types, tests in both modes

@@ -17,7 +17,7 @@ from array import array
 from typing import Final
 
 from librt.vecs import vec
-from mypy_extensions import i64
+from mypy_extensions import i64, mypyc_attr
 
 from equipoise.policy.balance import Loads
 
@@ -348,6 +348,7 @@ class PoolLoads(Loads):
         self.floor = min(self.floor, count)
 
 
+@mypyc_attr(acyclic=True)
 class Lease:
     """One unit of in-flight held at a target, from the pick to the end of the exchange or its attempt."""
 

@@ -8,7 +8,7 @@ Refuses to know: what a field means; `http1` decides that in `Fields.take`.
 from typing import Final
 
 from librt.strings import read_i64_le
-from mypy_extensions import i64
+from mypy_extensions import i64, mypyc_attr
 
 from equipoise.errors import malformed
 
@@ -148,6 +148,7 @@ def interest(names: tuple[bytes, ...]) -> bytes:
     return bytes(table)
 
 
+@mypyc_attr(acyclic=True)
 class Fields:
     """The field lines of one message (or its trailers), read while they arrive.
 

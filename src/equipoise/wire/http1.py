@@ -10,7 +10,7 @@ implementations could read differently is refused: that is what request smugglin
 from typing import Final
 
 from librt.strings import read_i64_le
-from mypy_extensions import i64
+from mypy_extensions import i64, mypyc_attr
 
 from equipoise.errors import malformed
 from equipoise.wire.headers import BLANKS, TOKEN, Fields, interest, skip_value
@@ -82,6 +82,7 @@ HTTP_1_1: Final = 0x312E_312F_5054_5448
 CHUNKED_LINE: Final = b"Transfer-Encoding: chunked\r\n"
 
 
+@mypyc_attr(acyclic=True)
 class Message(Fields):
     """What a request and a response head have in common: the framing and the connection's options."""
 
@@ -175,6 +176,7 @@ class Message(Fields):
                 self.nominated.add(option)
 
 
+@mypyc_attr(acyclic=True)
 class RequestHead(Message):
     """A request line and its fields.
 
@@ -340,6 +342,7 @@ class RequestHead(Message):
             self.target = path if path[:1] == b"/" else b"/" + path
 
 
+@mypyc_attr(acyclic=True, free_list_len=1)
 class ResponseHead(Message):
     """A status line and its fields; `keep` begins with the line, as HTTP/1.1."""
 
