@@ -171,12 +171,12 @@ class Exchange(Account):
 
     def try_again(self, now: i64) -> bool:
         """See `Waiter.try_again`."""
-        pool = self._current_pool()
+        pool = self.pool
         assert pool is not None
         room = self.room
         # It has left: an answer that follows must not take it out once more.
         self.room = None
-        if self._place(pool, now):
+        if self._place(self._as_it_is_now(pool), now):
             return True
         self.room = room
         return False
@@ -186,13 +186,11 @@ class Exchange(Account):
         self.room = None
         self._answer(refused("queue_timeout", 503, "No target had room for the request in time."))
 
-    def _current_pool(self) -> Pool | None:
-        """The pool as it is now: the snapshot may have changed since the last attempt."""
-        pool = self.pool
-        if pool is not None:
-            current = self.services.world().pools.get(pool.name)
-            self.pool = pool if current is None else current
-        return self.pool
+    def _as_it_is_now(self, pool: Pool) -> Pool:
+        """Goes over to the pool of the newest snapshot, which may have changed since the last attempt."""
+        current = self.services.world().pools.get(pool.name, pool)
+        self.pool = current
+        return current
 
     def _without_doubtful(self, pool: Pool, skip: list[int]) -> list[int]:
         slot = self.doubtful
@@ -375,9 +373,7 @@ class Exchange(Account):
             self.tried.append(int(target.slot))
             if stale:
                 self.doubtful = target.slot
-            current = self._current_pool()
-            assert current is not None
-            self._attempt(current)
+            self._attempt(self._as_it_is_now(pool))
             return
         if stale:
             self.count_abort()
