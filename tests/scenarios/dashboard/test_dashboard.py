@@ -350,6 +350,7 @@ def test_escape_closes_a_dialog_and_changes_nothing(stage: Stage, balance: Balan
     visitor = visit(balance([target], ADMIN))
     page = visitor.sign_in()
     button(page, f"Remove {target.name}").click()
+    expect(page.get_by_role("dialog")).to_be_visible()
     page.keyboard.press("Escape")
     expect(page.get_by_role("dialog")).to_be_hidden()
     expect(button(page, f"Remove {target.name}")).to_be_focused()

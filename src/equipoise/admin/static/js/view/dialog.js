@@ -1,12 +1,13 @@
 // The frame of every dialog: the browser keeps the focus inside, Escape closes, and focus returns where it was.
 
-import { html, useEffect, useRef, useState } from "../html.js";
+import { html, useLayoutEffect, useRef, useState } from "../html.js";
 import { Close } from "./icons.js";
 
 /** `closable` false keeps it open whatever is pressed. */
 export function Dialog({ title, onClose, closable = true, className = "", children }) {
   const element = useRef(null);
-  useEffect(() => {
+  // Before anything else can happen on the page: a key pressed right after the click is the dialog's.
+  useLayoutEffect(() => {
     const dialog = element.current;
     const before = document.activeElement;
     dialog.showModal();
