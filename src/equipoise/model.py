@@ -32,11 +32,64 @@ class Outcome(StrEnum):
     PROBE_FAILED = "probe_failed"
 
 
+class TlsFile(msgspec.Struct, frozen=True):
+    """What a file of certificates or a key held when the supervisor read it; `digest` is what others call it."""
+
+    digest: str
+    content: bytes
+
+    def __repr__(self) -> str:
+        """Never the content: it may be a private key, and values end up in logs."""
+        return f"TlsFile({self.digest[:12]}, {len(self.content)} bytes)"
+
+
+class CertificateSpec(msgspec.Struct, frozen=True):
+    """A certificate chain and its key, by their digests.
+
+    `names` are the DNS names of the certificate in lower case, wildcards included. `kind` is the type of its key: two
+    certificates of the same names and of different kinds serve different clients.
+    """
+
+    certificate: str
+    key: str
+    names: tuple[str, ...] = ()
+    kind: str = ""
+
+
+class ListenerTlsSpec(msgspec.Struct, frozen=True):
+    """How a listener speaks TLS. The first certificate is for clients that ask for none of the names.
+
+    `client_ca` is the digest of the authorities of client certificates, empty when none is asked for.
+    """
+
+    certificates: tuple[CertificateSpec, ...]
+    min_version: str = "1.2"
+    client_ca: str = ""
+    client_certificates: str = "none"
+    http2: bool = True
+
+
+class TargetTlsSpec(msgspec.Struct, frozen=True):
+    """How a target is spoken to over TLS.
+
+    `ca`, `certificate` and `key` are digests; without `ca` the authorities of the system are trusted, without
+    `certificate` none is shown.
+    """
+
+    server_name: str = ""
+    ca: str = ""
+    verify: bool = True
+    certificate: str = ""
+    key: str = ""
+    min_version: str = "1.2"
+
+
 class TargetSpec(msgspec.Struct, frozen=True):
     """One service instance, as a worker needs to know it.
 
     `slot` is its column in the ledger; it is the target's identity for counters and outlives changes of everything
     else. `addresses` are IP addresses that the supervisor resolved from `host`; empty while the name does not resolve.
+    `scheme` is "http", "https" (and only then is there `tls`) or "h2c", HTTP/2 in clear text with prior knowledge.
     """
 
     name: str
@@ -48,6 +101,8 @@ class TargetSpec(msgspec.Struct, frozen=True):
     weight: int = 1
     max_in_flight: int = 0
     state: TargetState = TargetState.UP
+    scheme: str = "http"
+    tls: TargetTlsSpec | None = None
 
 
 class RetrySpec(msgspec.Struct, frozen=True):
@@ -65,6 +120,37 @@ class QueueSpec(msgspec.Struct, frozen=True):
     timeout: float = 5.0
 
 
+class CacheSpec(msgspec.Struct, frozen=True):
+    """What a pool's cache keeps, for how long, and which requests are equal to it (times in seconds, sizes in bytes).
+
+    `key_headers` is `"all"` or the names that tell two requests apart; names of headers are in lower case.
+    """
+
+    enabled: bool = False
+    mode: str = "identical"
+    ttl: float = 60.0
+    max_bytes: int = 64 * 1024 * 1024
+    max_body: int = 1024 * 1024
+    methods: tuple[str, ...] = ("GET", "HEAD", "POST", "QUERY")
+    key_headers: str | tuple[str, ...] = "all"
+    ignore_headers: tuple[str, ...] = (
+        "b3",
+        "traceparent",
+        "tracestate",
+        "uber-trace-id",
+        "x-amzn-trace-id",
+        "x-b3-parentspanid",
+        "x-b3-sampled",
+        "x-b3-spanid",
+        "x-b3-traceid",
+        "x-cloud-trace-context",
+        "x-correlation-id",
+        "x-request-id",
+    )
+    store_anyway: tuple[str, ...] = ()
+    keep_stale: float = 300.0
+
+
 class PoolSpec(msgspec.Struct, frozen=True):
     """Targets that can stand in for each other, and how one of them is chosen.
 
@@ -79,6 +165,7 @@ class PoolSpec(msgspec.Struct, frozen=True):
     failure_statuses: tuple[int, ...] = (502, 503, 504)
     panic: bool = False
     queue: QueueSpec = QueueSpec()
+    cache: CacheSpec = CacheSpec()
 
 
 class RouteSpec(msgspec.Struct, frozen=True):
@@ -100,6 +187,7 @@ class LimitsSpec(msgspec.Struct, frozen=True):
     request_body: int = 0
     header_count: int = 100
     connections: int = 0
+    streams: int = 1000
     head_timeout: float = 10.0
     body_timeout: float = 30.0
     idle_timeout: float = 75.0
@@ -121,9 +209,15 @@ class AccessLogSpec(msgspec.Struct, frozen=True):
 
 
 class World(msgspec.Struct, frozen=True):
-    """All that a worker acts on. Two of them are compared by `config.diff.diff`."""
+    """All that a worker acts on. Two of them are compared by `config.diff.diff`.
+
+    `listeners` says for each listener, in the order of the worker's sockets, how it speaks TLS; None is a plain one.
+    `files` are what the digests in all the others stand for.
+    """
 
     pools: tuple[PoolSpec, ...] = ()
     routes: tuple[RouteSpec, ...] = ()
     limits: LimitsSpec = LimitsSpec()
     access_log: AccessLogSpec = AccessLogSpec()
+    listeners: tuple[ListenerTlsSpec | None, ...] = ()
+    files: tuple[TlsFile, ...] = ()

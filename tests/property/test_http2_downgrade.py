@@ -70,7 +70,7 @@ def passed(pairs: list[Pair], end_stream: bool) -> tuple[Http2Request, list[Pair
 
 
 def written(message: Http2Request, pairs: list[Pair], end_stream: bool) -> bytes:
-    lines = [message.method + b" " + message.target + b" HTTP/1.1", b"host: " + message.authority]
+    lines = [message.method + b" " + message.target + b" HTTP/1.1", b"host: " + message.host]
     lines += [name + b": " + value for name, value in pairs]
     if not end_stream and message.content_length < 0:
         lines.append(b"transfer-encoding: chunked")
@@ -90,7 +90,7 @@ def test_what_passes_is_one_request_of_http_1_and_the_same(pairs: list[Pair], en
     head = new_request()
     assert head.read(data)
     assert head.at == len(data)
-    assert (head.method, head.target, head.host) == (message.method, message.target, message.authority)
+    assert (head.method, head.target, head.host) == (message.method, message.target, message.host)
     assert head.content_length == message.content_length
     assert head.chunked == (not end_stream and message.content_length < 0)
     connection = h11.Connection(h11.SERVER)
@@ -98,7 +98,7 @@ def test_what_passes_is_one_request_of_http_1_and_the_same(pairs: list[Pair], en
     event = connection.next_event()
     assert isinstance(event, h11.Request)
     framing = [(b"transfer-encoding", b"chunked")] if head.chunked else []
-    assert sorted(event.headers) == sorted([(b"host", message.authority), *regular, *framing])
+    assert sorted(event.headers) == sorted([(b"host", message.host), *regular, *framing])
     assert connection.trailing_data == (b"", False)
 
 
@@ -107,7 +107,7 @@ def test_a_list_that_passes_holds_no_line_end(pairs: list[Pair], end_stream: boo
     result = passed(pairs, end_stream)
     if result is not None:
         message, regular = result
-        parts = [message.method, message.target, message.authority, *(part for pair in regular for part in pair)]
+        parts = [message.method, message.target, message.host, *(part for pair in regular for part in pair)]
         assert not any(byte in part for part in parts for byte in b"\r\n\0")
 
 

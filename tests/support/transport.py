@@ -47,8 +47,10 @@ class ScriptedLoop(asyncio.SelectorEventLoop):
         return self.clock.ns / 1e9
 
     async def create_connection(  # type: ignore[override]  # of the many ways to call it, the one that is used
-        self, protocol_factory: Callable[[], Any], host: str, port: int
+        self, protocol_factory: Callable[[], Any], host: str, port: int, *, ssl: object, server_hostname: object
     ) -> tuple["Transport", Any]:
+        assert ssl is None
+        assert server_hostname is None
         dial = Dial(host, port, protocol_factory, self.create_future())
         self.dials.append(dial)
         try:
@@ -103,6 +105,9 @@ class Transport:
         if len(self.unsent) > self.limits[0] and not self.paused_protocol:
             self.paused_protocol = True
             self.protocol.pause_writing()
+
+    def can_write_eof(self) -> bool:
+        return True
 
     def write_eof(self) -> None:
         if self.lost:

@@ -13,13 +13,26 @@ from equipoise.config.addresses import Address, parse_address, parse_url
 from equipoise.config.decode import NOT_YET, Report, StandIn, shown
 from equipoise.config.leaves import nearest
 from equipoise.config.problems import Place, dotted
-from equipoise.config.schema import MAX_SLOTS, Config, HealthConfig, JwtConfig, PoolConfig, TargetConfig
-from equipoise.config.units import format_duration
+from equipoise.config.schema import (
+    MAX_SLOTS,
+    CacheConfig,
+    Config,
+    HealthConfig,
+    JwtConfig,
+    PoolConfig,
+    PoolTlsConfig,
+    TargetConfig,
+    TlsConfig,
+)
+from equipoise.config.units import format_duration, format_size
 
 
 def check(config: Config, report: Report) -> None:
     """Report everything that keeps the configuration from being used."""
     _check_listeners(config, report)
+    for index, listener in enumerate(config.listeners):
+        if listener.tls is not None:
+            _check_listener_tls(listener.tls, ("listeners", index, "tls"), report)
     _check_pools(config.pools, report)
     _check_routes(config, report)
     _check_jwt(config.admin.jwt, report)
@@ -49,14 +62,49 @@ def _listen_places(config: Config) -> list[tuple[Place, str]]:
     return places
 
 
+def _check_listener_tls(tls: TlsConfig, place: Place, report: Report) -> None:
+    _check_pair(tls.certificate_file, tls.key_file, place, report)
+    alone = tls.certificate_file or tls.key_file
+    if alone and tls.certificates:
+        report(place, "has both certificate_file and certificates; write all certificates into certificates")
+    if not alone and not tls.certificates:
+        report(place, "names no certificate; write certificate_file and key_file, or [[listeners.tls.certificates]]")
+    asked = tls.client_certificates
+    if isinstance(asked, StandIn):
+        return
+    if asked != "none" and not tls.client_ca_file:
+        report(
+            (*place, "client_ca_file"), f'is missing; client_certificates = "{asked}" needs to know whom they are of'
+        )
+    if asked == "none" and tls.client_ca_file:
+        report(
+            (*place, "client_ca_file"),
+            'is of no use while client_certificates is "none"; write "required" or "optional"',
+        )
+
+
+def _check_pool_tls(tls: PoolTlsConfig, place: Place, report: Report) -> None:
+    _check_pair(tls.certificate_file, tls.key_file, place, report)
+    if tls.ca_file and not tls.verify:
+        report((*place, "ca_file"), "is of no use while verify is false; leave one of them out")
+
+
+def _check_pair(certificate: str, key: str, place: Place, report: Report) -> None:
+    if certificate and not key:
+        report((*place, "key_file"), "is missing; it holds the key of certificate_file")
+    if key and not certificate:
+        report((*place, "certificate_file"), "is missing; it holds the certificate of key_file")
+
+
 def _check_pools(pools: Mapping[str, PoolConfig], report: Report) -> None:
     if not pools:
         report(("pools",), 'there is no pool; write [pools.default] and targets = ["http://10.0.0.1:9001"]')
     for name, pool in pools.items():
         _check_targets(pool.targets, ("pools", name, "targets"), report)
         _check_health(pool.health, ("pools", name, "health"), report)
-        if pool.cache.enabled:
-            report(("pools", name, "cache", "enabled"), f"the cache is {NOT_YET}")
+        _check_grpc_health(pool, ("pools", name), report)
+        _check_pool_tls(pool.tls, ("pools", name, "tls"), report)
+        _check_cache(pool.cache, ("pools", name, "cache"), report)
     used = len(pools) + sum(len(pool.targets) for pool in pools.values())
     if used > MAX_SLOTS:
         report(("pools",), f"pools and their targets must be at most {MAX_SLOTS} together, not {used}")
@@ -67,9 +115,6 @@ def _check_targets(targets: tuple[TargetConfig, ...], place: Place, report: Repo
     for index, target in enumerate(targets):
         if not target.url:
             continue
-        scheme = parse_url(target.url).scheme
-        if scheme != "http":
-            report((*place, index, "url"), f"{scheme}:// targets are {NOT_YET}")
         if target.name in seen:
             report(
                 (*place, index),
@@ -80,12 +125,44 @@ def _check_targets(targets: tuple[TargetConfig, ...], place: Place, report: Repo
 
 
 def _check_health(health: HealthConfig, place: Place, report: Report) -> None:
-    if health.type == "grpc":
-        report((*place, "type"), f'health of type "grpc" is {NOT_YET}')
     least, most = health.passive.eject_min, health.passive.eject_max
     if 0 < most < least:
         spans = f"eject_min ({format_duration(least)}) must not be longer than eject_max ({format_duration(most)})"
         report((*place, "passive"), spans)
+
+
+def _check_cache(cache: CacheConfig, place: Place, report: Report) -> None:
+    if cache.enabled:
+        report((*place, "enabled"), f"the cache is {NOT_YET}")
+    if cache.max_body > cache.max_bytes:
+        most = shown(format_size(cache.max_bytes))
+        report((*place, "max_body"), f"must not be more than max_bytes, {most}: such an answer could never be kept")
+    listed = () if isinstance(cache.key_headers, str) else cache.key_headers
+    for index, header in enumerate(listed):
+        if header in cache.ignore_headers:
+            report((*place, "key_headers", index), f"{shown(header)} is in ignore_headers too; leave one of them out")
+    if cache.mode != "rfc9111":
+        return
+    if listed:
+        report((*place, "key_headers"), 'belongs to mode "identical"; in mode "rfc9111" Vary of the answers says so')
+    for index, kind in enumerate(cache.store_anyway):
+        if kind != "set-cookie":
+            report(
+                (*place, "store_anyway", index),
+                f'{shown(kind)} belongs to mode "identical"; in mode "rfc9111" Cache-Control of the answers says so',
+            )
+
+
+def _check_grpc_health(pool: PoolConfig, place: Place, report: Report) -> None:
+    if pool.health.type != "grpc":
+        return
+    for index, target in enumerate(pool.targets):
+        if target.url and parse_url(target.url).scheme == "http":
+            report(
+                (*place, "targets", index, "url"),
+                f'{shown(target.url)} is asked over HTTP/1, which carries no gRPC; health of type "grpc" '
+                "needs h2c:// or https://",
+            )
 
 
 def _check_routes(config: Config, report: Report) -> None:

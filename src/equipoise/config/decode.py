@@ -88,9 +88,6 @@ class _Reader:
     def read(self, info: inspect.Type, value: object, place: Place) -> Any:
         """The value as its type wants it, or a stand-in after a report."""
         kind, extra = bare(info)
-        if "later" in extra:
-            self._report(place, f"{extra['later']} {NOT_YET}")
-            return stand_in(kind)
         if "leaf" in extra:
             return self._leaf(kind, extra["leaf"], value, place)
         match kind:
@@ -258,6 +255,11 @@ def _wanted(info: inspect.Type) -> str:
             raise TypeError(f"the schema has a type that is not read here: {kind}")
 
 
+def _is_struct(info: inspect.Type, value: object) -> bool:
+    kind, _ = bare(info)
+    return isinstance(kind, inspect.StructType) and isinstance(value, kind.cls)
+
+
 def plain_as(info: inspect.Type, value: Any) -> Any:
     """A value of one type in the file's own terms."""
     kind, extra = bare(info)
@@ -273,7 +275,7 @@ def plain_as(info: inspect.Type, value: Any) -> Any:
             return {key: plain_as(item, entry) for key, entry in value.items()}
         case inspect.UnionType(types=types):
             as_file = list(value) if isinstance(value, tuple) else value
-            member = next((item for item in types if _fits(item, as_file)), None)
+            member = next((item for item in types if _is_struct(item, value) or _fits(item, as_file)), None)
             return value if member is None else plain_as(member, value)
         case _:
             return value

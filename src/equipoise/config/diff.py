@@ -13,7 +13,19 @@ from typing import Protocol, TypeVar
 
 import msgspec
 
-from equipoise.model import AccessLogSpec, LimitsSpec, PoolSpec, QueueSpec, RetrySpec, RouteSpec, TargetSpec, World
+from equipoise.model import (
+    AccessLogSpec,
+    CacheSpec,
+    LimitsSpec,
+    ListenerTlsSpec,
+    PoolSpec,
+    QueueSpec,
+    RetrySpec,
+    RouteSpec,
+    TargetSpec,
+    TlsFile,
+    World,
+)
 
 
 class PoolAdded(msgspec.Struct, frozen=True, tag=True):
@@ -40,6 +52,7 @@ class PoolSettingsChanged(msgspec.Struct, frozen=True, tag=True):
     failure_statuses: tuple[int, ...]
     panic: bool
     queue: QueueSpec
+    cache: CacheSpec
 
 
 class TargetAdded(msgspec.Struct, frozen=True, tag=True):
@@ -83,6 +96,18 @@ class AccessLogChanged(msgspec.Struct, frozen=True, tag=True):
     access_log: AccessLogSpec
 
 
+class ListenersChanged(msgspec.Struct, frozen=True, tag=True):
+    """How each listener speaks TLS."""
+
+    listeners: tuple[ListenerTlsSpec | None, ...]
+
+
+class FilesChanged(msgspec.Struct, frozen=True, tag=True):
+    """All certificates and keys."""
+
+    files: tuple[TlsFile, ...]
+
+
 Change = (
     PoolAdded
     | PoolRemoved
@@ -93,6 +118,8 @@ Change = (
     | RoutesChanged
     | LimitsChanged
     | AccessLogChanged
+    | ListenersChanged
+    | FilesChanged
 )
 
 _ENCODER = msgspec.json.Encoder()
@@ -118,6 +145,10 @@ def diff(old: World, new: World) -> list[Change]:
         changes.append(LimitsChanged(new.limits))
     if old.access_log != new.access_log:
         changes.append(AccessLogChanged(new.access_log))
+    if old.listeners != new.listeners:
+        changes.append(ListenersChanged(new.listeners))
+    if old.files != new.files:
+        changes.append(FilesChanged(new.files))
     return changes
 
 
@@ -165,8 +196,8 @@ def _put(order: list[str], index: int, name: str) -> bool:
     return True
 
 
-def _settings(pool: PoolSpec) -> tuple[int, str, RetrySpec, tuple[int, ...], bool, QueueSpec]:
-    return pool.slot, pool.algorithm, pool.retry, pool.failure_statuses, pool.panic, pool.queue
+def _settings(pool: PoolSpec) -> tuple[int, str, RetrySpec, tuple[int, ...], bool, QueueSpec, CacheSpec]:
+    return pool.slot, pool.algorithm, pool.retry, pool.failure_statuses, pool.panic, pool.queue, pool.cache
 
 
 def _applied(world: World, change: Change) -> World:
@@ -177,6 +208,10 @@ def _applied(world: World, change: Change) -> World:
             return msgspec.structs.replace(world, limits=limits)
         case AccessLogChanged(access_log=access_log):
             return msgspec.structs.replace(world, access_log=access_log)
+        case ListenersChanged(listeners=listeners):
+            return msgspec.structs.replace(world, listeners=listeners)
+        case FilesChanged(files=files):
+            return msgspec.structs.replace(world, files=files)
         case PoolAdded(index=index, pool=pool):
             return msgspec.structs.replace(world, pools=_insert(world.pools, index, pool))
         case PoolRemoved(pool=name):
@@ -196,6 +231,7 @@ def _with_settings(pools: tuple[PoolSpec, ...], change: PoolSettingsChanged) -> 
         failure_statuses=change.failure_statuses,
         panic=change.panic,
         queue=change.queue,
+        cache=change.cache,
     )
     return _insert(_without(pools, change.pool), change.index, pool)
 

@@ -24,6 +24,7 @@ from equipoise.config.units import (
 _TOKEN: Final = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]{1,256}")  # RFC 9110 5.6.2
 _NAME: Final = re.compile(r"(?!\.{1,2}$)[A-Za-z0-9._:@+~\[\]-]{1,255}")
 _PATH: Final = re.compile(r"/[!-~]*")
+_SERVICE: Final = re.compile(r"[!-~]{0,256}")
 _STATUS: Final = re.compile(r"([1-5][0-9]{2})(?:-([1-5][0-9]{2}))?")
 
 
@@ -66,6 +67,11 @@ def _host(text: str) -> str:
     return text.lower()
 
 
+def _server_name(text: str) -> str:
+    # No name stands for the host of each target, and an overlay or the JSON form says so by an empty string.
+    return parse_host(text).lower().removesuffix(".") if text else text
+
+
 def _path(text: str) -> str:
     if not _PATH.fullmatch(text):
         raise ValueError('must begin with "/" and hold visible ASCII only')
@@ -87,6 +93,12 @@ def _header(text: str) -> str:
 def _method(text: str) -> str:
     if not _TOKEN.fullmatch(text) or text != text.upper():
         raise ValueError("must be a method in upper case, such as GET")
+    return text
+
+
+def _service(text: str) -> str:
+    if not _SERVICE.fullmatch(text):
+        raise ValueError("must be the name of a gRPC service in visible ASCII, at most 256 characters")
     return text
 
 
@@ -166,10 +178,12 @@ LEAVES: Final[Mapping[str, Leaf]] = {
     "url": _string(_url, "URL", "^(http|https|h2c)://"),
     "name": _string(_name, "name"),
     "host": _string(_host, "host"),
+    "server_name": _string(_server_name, "host"),
     "path": _string(_path, "path", "^/"),
     "route_path": _string(_route_path, "path", "^/[^?#]*$"),
     "header": _string(_header, "header name"),
     "method": _string(_method, "method"),
+    "service": _string(_service, "service"),
     "algorithm": _string(_algorithm, "algorithm", f"^({'|'.join(ALGORITHMS)}|{PREFIX}.+:.+)$"),
     "sink": _string(_sink, "sink", f"^({'|'.join(SINKS)}|{PREFIX}.+:.+)$"),
 }

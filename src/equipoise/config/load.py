@@ -7,7 +7,7 @@ Refuses to know: any of the steps in detail.
 import os
 import re
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Final
 
@@ -22,13 +22,24 @@ from equipoise.config.schema import Config, PoolConfig, TargetConfig
 
 __all__ = ["ConfigError", "Problem", "load", "parse"]
 
+Examine = Callable[[Config, Report], None]
+
 _REFERENCE: Final = re.compile(r"(\$?)\$\{([^}]*)(\}?)")
 _VARIABLE: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 _SYNTAX_PLACE: Final = re.compile(r"(.*) \(at line ([0-9]+), column ([0-9]+)\)", re.DOTALL)
 
 
-def load(path: Path, env: Mapping[str, str] = os.environ) -> Config:
-    """Read, expand and check a file. Raises ConfigError with every problem."""
+def load(path: Path, env: Mapping[str, str] = os.environ, examine: Examine | None = None) -> Config:
+    """Read, expand and check a file.
+
+    Args:
+        path: the file.
+        env: what `${NAME}` stands for.
+        examine: looks at what the configuration names outside of itself, files above all, and reports problems.
+
+    Raises:
+        ConfigError: with every problem.
+    """
     try:
         text = path.read_bytes().decode()
     except OSError as error:
@@ -37,10 +48,10 @@ def load(path: Path, env: Mapping[str, str] = os.environ) -> Config:
     except UnicodeDecodeError as error:
         line = error.object.count(b"\n", 0, error.start) + 1
         raise ConfigError([Problem("", f"{path} is not UTF-8", line)]) from error
-    return parse(text, env)
+    return parse(text, env, examine)
 
 
-def parse(text: str, env: Mapping[str, str]) -> Config:
+def parse(text: str, env: Mapping[str, str], examine: Examine | None = None) -> Config:
     """The same for a text."""
     data = _toml(text)
     found: list[tuple[Place, str]] = []
@@ -56,6 +67,8 @@ def parse(text: str, env: Mapping[str, str]) -> Config:
         raise ConfigError([Problem("", "nested too deeply")]) from error
     config = _completed(decode(expanded, report), env)
     check(config, report)
+    if examine is not None:
+        examine(config, report)
     if found:
         raise ConfigError(_problems(found, text))
     return config

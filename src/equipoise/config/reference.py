@@ -136,6 +136,8 @@ def _plural(item: inspect.Type) -> str:
     kind, extra = bare(item)
     if isinstance(kind, inspect.StructType):
         return "URLs or tables" if hasattr(kind.cls, "SHORTHAND") else "tables"
+    if isinstance(kind, inspect.LiteralType):
+        return _type(kind)
     return {"method": "methods", "header": "header names", "address": "addresses", "status_range": "these"}.get(
         extra.get("leaf", ""), "statuses"
     )

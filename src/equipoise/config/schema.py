@@ -13,11 +13,12 @@ from typing import Annotated, ClassVar, Final, Literal
 from msgspec import Meta, Struct, field
 
 from equipoise.config.units import GIB, HOURS, KIB, MIB, MILLISECONDS, MINUTES, SECONDS
-from equipoise.model import AccessLogSpec
+from equipoise.model import AccessLogSpec, CacheSpec
 
 Duration = Annotated[float, Meta(extra={"leaf": "duration"})]
 Size = Annotated[int, Meta(extra={"leaf": "size"})]
 ListenAddress = Annotated[str, Meta(extra={"leaf": "address"})]
+ServerName = Annotated[str, Meta(extra={"leaf": "server_name"})]
 Url = Annotated[str, Meta(extra={"leaf": "url"})]
 Name = Annotated[str, Meta(extra={"leaf": "name"})]
 HostName = Annotated[str, Meta(extra={"leaf": "host"})]
@@ -25,12 +26,14 @@ UrlPath = Annotated[str, Meta(extra={"leaf": "path"})]
 RoutePath = Annotated[str, Meta(extra={"leaf": "route_path"})]
 HeaderName = Annotated[str, Meta(extra={"leaf": "header"})]
 Method = Annotated[str, Meta(extra={"leaf": "method"})]
+ServiceName = Annotated[str, Meta(extra={"leaf": "service"})]
 AlgorithmName = Annotated[str, Meta(extra={"leaf": "algorithm"})]
 SinkName = Annotated[str, Meta(extra={"leaf": "sink"})]
 StatusRange = tuple[int, int]
 """First and last status, both included."""
 Expected = Annotated[StatusRange, Meta(extra={"leaf": "status_range"})]
 Status = Annotated[int, Meta(ge=100, le=599)]
+TlsVersion = Literal["1.2", "1.3"]
 
 ALGORITHMS: Final = ("round_robin", "random", "least_in_flight", "response_time")
 SINKS: Final = ("json", "text", "logging", "structlog", "null")
@@ -44,11 +47,66 @@ class _Table(Struct, frozen=True, forbid_unknown_fields=True):
     """A table of the file."""
 
 
-class TlsConfig(_Table, frozen=True):
-    """Certificate of a listener. Not supported by this version."""
+class CertificateConfig(_Table, frozen=True):
+    """One of several certificates of a listener."""
 
-    certificate_file: Annotated[str, Meta(description="Certificate chain, PEM.")]
-    key_file: Annotated[str, Meta(description="Private key, PEM.")]
+    certificate_file: Annotated[
+        str, Meta(min_length=1, description="Certificate and the chain behind it, the own one first, PEM.")
+    ]
+    key_file: Annotated[str, Meta(min_length=1, description="Its private key without passphrase, PEM.")]
+
+
+class TlsConfig(_Table, frozen=True):
+    """TLS at a listener. Files that change are read again."""
+
+    certificate_file: Annotated[
+        str,
+        Meta(
+            description="Certificate and the chain behind it, the own one first, PEM; when one certificate is enough."
+        ),
+    ] = ""
+    key_file: Annotated[str, Meta(description="Its private key without passphrase, PEM.")] = ""
+    certificates: Annotated[
+        tuple[CertificateConfig, ...],
+        Meta(
+            description="Several instead, each a table. The name that the client asks for chooses: the certificate "
+            "with this very name, else the one with a wildcard that covers it, else the first."
+        ),
+    ] = ()
+    min_version: Annotated[TlsVersion, Meta(description="The oldest version of TLS that is spoken.")] = "1.2"
+    http2: Annotated[bool, Meta(description="Whether HTTP/2 is offered beside HTTP/1.1 (ALPN).")] = True
+    client_ca_file: Annotated[str, Meta(description="Authorities of client certificates, PEM.")] = ""
+    client_certificates: Annotated[
+        Literal["none", "optional", "required"],
+        Meta(
+            description="`required` refuses clients without a certificate of `client_ca_file`; `optional` refuses "
+            "those with a bad one only; `none` asks for none."
+        ),
+    ] = "none"
+
+
+class PoolTlsConfig(_Table, frozen=True):
+    """TLS to the `https://` targets of a pool. Files that change are read again."""
+
+    ca_file: Annotated[
+        str, Meta(description="Authorities that a target's certificate may be of, PEM; those of the system when empty.")
+    ] = ""
+    verify: Annotated[
+        bool,
+        Meta(
+            description="Whether a target's certificate must be of a trusted authority, for the name, and in its time. "
+            "`false` lets anybody on the way be the target."
+        ),
+    ] = True
+    server_name: Annotated[
+        ServerName,
+        Meta(description="The name to ask for and to find in the certificate; the host of each target when empty."),
+    ] = ""
+    certificate_file: Annotated[
+        str, Meta(description="Certificate that the balancer shows to targets, and its chain, PEM; none when empty.")
+    ] = ""
+    key_file: Annotated[str, Meta(description="Its private key without passphrase, PEM.")] = ""
+    min_version: Annotated[TlsVersion, Meta(description="The oldest version of TLS that is spoken.")] = "1.2"
 
 
 class ListenerConfig(_Table, frozen=True):
@@ -57,13 +115,7 @@ class ListenerConfig(_Table, frozen=True):
     address: Annotated[
         ListenAddress, Meta(description='`"host:port"` or `"[::]:port"`; port 0 lets the system choose one.')
     ]
-    tls: Annotated[
-        TlsConfig | None,
-        Meta(
-            description="Certificate; without it the listener is plain. Not supported yet.",
-            extra={"later": "TLS listeners are"},
-        ),
-    ] = None
+    tls: Annotated[TlsConfig | None, Meta(description="Certificates; without this table the listener is plain.")] = None
 
 
 class TargetConfig(_Table, frozen=True):
@@ -75,8 +127,8 @@ class TargetConfig(_Table, frozen=True):
     url: Annotated[
         Url,
         Meta(
-            description="`http://host[:port]`, port 80 when none is given; no path, query or user name. "
-            "`https://` and `h2c://` are not supported yet."
+            description="`http://host[:port]`, `https://host[:port]` for TLS, or `h2c://host[:port]` for HTTP/2 in "
+            "clear text; port 80, or 443 for `https`, when none is given; no path, query or user name."
         ),
     ]
     name: Annotated[
@@ -124,11 +176,15 @@ class HealthConfig(_Table, frozen=True):
     type: Annotated[
         Literal["tcp", "http", "grpc", "none"],
         Meta(
-            description="`tcp` connects, `http` asks for `path`, `none` leaves it to live traffic. "
-            "`grpc` is not supported yet."
+            description="`tcp` connects, `http` asks for `path`, `grpc` calls `grpc.health.v1.Health/Check`, "
+            "`none` leaves it to live traffic."
         ),
     ] = "tcp"
     path: Annotated[UrlPath, Meta(description="What an `http` probe asks for.")] = "/"
+    service: Annotated[
+        ServiceName,
+        Meta(description="The service that a `grpc` probe asks about; when empty, about the target as a whole."),
+    ] = ""
     expect: Annotated[
         tuple[Expected, ...],
         Meta(
@@ -182,19 +238,68 @@ class CacheConfig(_Table, frozen=True):
     enabled: Annotated[bool, Meta(description="Whether answers are kept. `true` is not supported yet.")] = False
     mode: Annotated[
         Literal["identical", "rfc9111"],
-        Meta(description="`identical` answers equal requests alike; `rfc9111` follows the headers of HTTP caching."),
+        Meta(
+            description="`identical` gives requests with the same method, host, path, query, headers and body the "
+            "stored answer for `ttl`; `rfc9111` follows what clients and targets say by the headers of HTTP caching."
+        ),
     ] = "identical"
-    ttl: Annotated[Duration, Meta(ge=0.001, le=30 * _DAY, description="How long an answer is kept.")] = 1 * MINUTES
+    ttl: Annotated[
+        Duration,
+        Meta(
+            ge=0.001,
+            le=30 * _DAY,
+            description="How long an answer is given again. In mode `rfc9111` the answer says so, and this is the most "
+            "for one that does not.",
+        ),
+    ] = 1 * MINUTES
     max_bytes: Annotated[Size, Meta(ge=0, le=1024 * GIB, description="Memory for all answers together.")] = 64 * MIB
-    max_body: Annotated[Size, Meta(ge=0, le=GIB, description="The largest body that is kept.")] = 1 * MIB
-    methods: Annotated[tuple[Method, ...], Meta(description="Methods whose answers are kept.")] = ("GET",)
+    max_body: Annotated[
+        Size,
+        Meta(
+            ge=0,
+            le=GIB,
+            description="The largest body that is kept, and the largest of a request that is looked up; a larger one "
+            "is passed on as it comes.",
+        ),
+    ] = 1 * MIB
+    methods: Annotated[
+        tuple[Method, ...],
+        Meta(
+            description="Methods whose requests are answered from the cache. In mode `rfc9111` `GET`, `HEAD` and "
+            "`QUERY` among them."
+        ),
+    ] = CacheSpec().methods
     key_headers: Annotated[
         Literal["all"] | tuple[HeaderName, ...],
-        Meta(description='Request headers that tell two requests apart: `"all"` or a list.'),
+        Meta(
+            description='Request headers that tell two requests apart: `"all"`, or a list, to which those are added '
+            "that describe the body, ask for a part or under a condition, carry credentials, or name another resource. "
+            "Mode `identical`; in mode `rfc9111` `Vary` of the answer says so."
+        ),
     ] = "all"
     ignore_headers: Annotated[
-        tuple[HeaderName, ...], Meta(description="Request headers that never tell two requests apart.")
+        tuple[HeaderName, ...],
+        Meta(
+            description="Request headers that do not tell two requests apart; by default what is new in each request. "
+            "Mode `identical`."
+        ),
+    ] = CacheSpec().ignore_headers
+    store_anyway: Annotated[
+        tuple[Literal["authorization", "set-cookie", "private", "no-store", "no-cache"], ...],
+        Meta(
+            description="What does not keep an answer from being stored: a request with `Authorization` (whose value "
+            "is then part of the key), an answer with `Set-Cookie`, or one whose `Cache-Control` says so. In mode "
+            "`rfc9111` only `set-cookie`."
+        ),
     ] = ()
+    keep_stale: Annotated[
+        Duration,
+        Meta(
+            ge=0,
+            le=30 * _DAY,
+            description="How long after its end an answer is kept that a target can confirm by a 304. Mode `rfc9111`.",
+        ),
+    ] = 5 * MINUTES
 
 
 class PoolConfig(_Table, frozen=True):
@@ -216,6 +321,7 @@ class PoolConfig(_Table, frozen=True):
     health: Annotated[HealthConfig, Meta(description="How health is found out.")] = HealthConfig()
     retry: Annotated[RetryConfig, Meta(description="When another target is tried.")] = RetryConfig()
     queue: Annotated[QueueConfig, Meta(description="Who waits while all targets are full.")] = QueueConfig()
+    tls: Annotated[PoolTlsConfig, Meta(description="TLS to `https://` targets.")] = PoolTlsConfig()
     cache: Annotated[CacheConfig, Meta(description="Answers that are kept.")] = CacheConfig()
 
 
@@ -249,6 +355,9 @@ class LimitsConfig(_Table, frozen=True):
     connections: Annotated[
         int, Meta(ge=0, le=10_000_000, description="Open connections of clients, over all workers. 0 is no limit.")
     ] = 0
+    streams: Annotated[
+        int, Meta(ge=1, le=100_000, description="Requests at once on one HTTP/2 connection of a client.")
+    ] = 1000
     head_timeout: Annotated[
         Duration, Meta(ge=0.01, le=_DAY, description="From the first byte of a request's head to its last.")
     ] = 10 * SECONDS

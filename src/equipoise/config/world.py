@@ -8,7 +8,17 @@ import os
 from collections.abc import Callable
 
 from equipoise.config.schema import MAX_WORKERS, Config, PoolConfig, TargetConfig
-from equipoise.model import AccessLogSpec, LimitsSpec, PoolSpec, QueueSpec, RetrySpec, RouteSpec, TargetSpec, World
+from equipoise.model import (
+    AccessLogSpec,
+    CacheSpec,
+    LimitsSpec,
+    PoolSpec,
+    QueueSpec,
+    RetrySpec,
+    RouteSpec,
+    TargetSpec,
+    World,
+)
 
 
 def build_world(
@@ -43,12 +53,19 @@ def pool_spec(name: str, pool: PoolConfig, slot: int, targets: tuple[TargetSpec,
         failure_statuses=pool.health.passive.statuses,
         panic=pool.panic,
         queue=QueueSpec(size=pool.queue.size, timeout=pool.queue.timeout),
+        cache=cache_spec(pool),
     )
 
 
 def retry_spec(pool: PoolConfig) -> RetrySpec:
     """How often a request of this pool may be tried again."""
     return RetrySpec(attempts=pool.retry.attempts, buffer=pool.retry.buffer, budget=pool.retry.budget)
+
+
+def cache_spec(pool: PoolConfig) -> CacheSpec:
+    """What this pool's cache keeps."""
+    cache = pool.cache
+    return CacheSpec(**{name: getattr(cache, name) for name in CacheSpec.__struct_fields__})
 
 
 def route_specs(config: Config) -> tuple[RouteSpec, ...]:

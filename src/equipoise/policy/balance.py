@@ -14,7 +14,7 @@ from typing import ClassVar, Final
 from librt.vecs import vec
 from mypy_extensions import i64, mypyc_attr
 
-from equipoise.wire.http1 import RequestHead
+from equipoise.wire.message import Request
 
 # Larger than any score; the score of a target that may not be chosen.
 NEVER: Final = 1 << 62
@@ -108,7 +108,7 @@ class Algorithm:
         self.loads = loads
         self.draw = draw
 
-    def pick(self, request: RequestHead, now: i64, skip: list[int] | None) -> i64:
+    def pick(self, request: Request, now: i64, skip: list[int] | None) -> i64:
         """Chooses a target.
 
         Args:
@@ -134,7 +134,7 @@ class RoundRobin(Algorithm):
         super().__init__(loads, draw)
         self.order: vec[i64] = vec[i64](smooth_order([int(loads.weight[i64(i)]) for i in range(int(loads.size))]))
 
-    def pick(self, request: RequestHead, now: i64, skip: list[int] | None) -> i64:
+    def pick(self, request: Request, now: i64, skip: list[int] | None) -> i64:
         """See `Algorithm.pick`."""
         loads = self.loads
         order = self.order
@@ -157,7 +157,7 @@ class Random(Algorithm):
 
     promise: ClassVar[str] = "a uniformly random target, in proportion to its weight; blind to load"
 
-    def pick(self, request: RequestHead, now: i64, skip: list[int] | None) -> i64:
+    def pick(self, request: Request, now: i64, skip: list[int] | None) -> i64:
         """See `Algorithm.pick`."""
         loads = self.loads
         size = loads.size
@@ -199,7 +199,7 @@ class LeastInFlight(Algorithm):
         super().__init__(loads, draw)
         self.turns = Turns(loads)
 
-    def pick(self, request: RequestHead, now: i64, skip: list[int] | None) -> i64:
+    def pick(self, request: Request, now: i64, skip: list[int] | None) -> i64:
         """See `Algorithm.pick`."""
         loads = self.loads
         if skip is not None or not loads.plain:
@@ -272,7 +272,7 @@ class ResponseTime(Algorithm):
         self.chosen: vec[i64] = vec[i64]([0] * int(loads.size))
         self.until_try: i64 = TRY_EVERY
 
-    def pick(self, request: RequestHead, now: i64, skip: list[int] | None) -> i64:
+    def pick(self, request: Request, now: i64, skip: list[int] | None) -> i64:
         """See `Algorithm.pick`."""
         loads = self.loads
         turns = self.turns

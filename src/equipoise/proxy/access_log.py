@@ -51,9 +51,10 @@ class FullRecord(Record, gc=False, omit_defaults=True):
     body_base64: str | None = None
     body_truncated: bool = False
     headers: dict[str, str] | None = None
+    grpc_status: int | None = None
 
 
-def refusal(time: str, client: str, error: ProxyError) -> Record:
+def refusal(time: str, client: str, protocol: str, error: ProxyError) -> Record:
     """The line of a request that was refused before its head was understood."""
     problem = f"{error.kind} ({error.side}): {error.detail}"
     return Record(
@@ -63,7 +64,7 @@ def refusal(time: str, client: str, error: ProxyError) -> Record:
         "",
         None,
         "",
-        "HTTP/1.1",
+        protocol,
         error.status,
         None,
         None,
@@ -79,17 +80,20 @@ def refusal(time: str, client: str, error: ProxyError) -> Record:
     )
 
 
-def detailed(record: Record, encoded: str | None, truncated: bool, headers: dict[str, str] | None) -> FullRecord:
+def detailed(
+    record: Record, encoded: str | None, truncated: bool, rest: tuple[dict[str, str] | None, int | None]
+) -> FullRecord:
     """A record with what most lines do not have.
 
     Args:
         record: the line.
         encoded: the body in base64 when it is not UTF-8.
         truncated: the body was longer than what is logged.
-        headers: request headers to log.
+        rest: request headers to log, and the status of a gRPC call.
     """
     fields: dict[str, Any] = msgspec.structs.asdict(record)
-    return FullRecord(**fields, body_base64=encoded, body_truncated=truncated, headers=headers)
+    headers, grpc_status = rest
+    return FullRecord(**fields, body_base64=encoded, body_truncated=truncated, headers=headers, grpc_status=grpc_status)
 
 
 @mypyc_attr(allow_interpreted_subclasses=True)

@@ -8,27 +8,32 @@ The second form exists for its price: joined from pieces that are mostly there a
 a record and encoding it (`python -m benchmarks.micro`). A test holds the two forms equal.
 """
 
+import base64
 from typing import Final
 
+import msgspec
 from mypy_extensions import i64
 
 from equipoise.errors import ProxyError
 from equipoise.proxy.access_log import Record, body_fields, detailed
+from equipoise.proxy.client import version_of
 from equipoise.proxy.sides import Downstream, LogPort, Relay, Services
 from equipoise.state.ledger import ABORTED, BAD_ANSWERS, BYTES_IN, BYTES_OUT, FAILURES
 from equipoise.state.snapshot import Pool, Target
-from equipoise.wire.chunked import ChunkedReader
-from equipoise.wire.http1 import RequestHead
+from equipoise.wire.message import Request
 
-# Bounds for the trailers of a body that is in the log; they were validated with the real ones.
-MAX_TRAILER: Final = 64 * 1024
 # Numbers as JSON writes them.
 NUMBERS: Final = [b"%d" % number for number in range(1_024)]
 # Pieces of a line that hold a number of three digits, with all that stands behind it up to the next one that varies.
 STAMP_ENDS: Final = [b'%03dZ","request_id":"' % ms for ms in range(1_000)]
 STATUSES: Final = [b'","protocol":"HTTP/1.1","status":%d' % status for status in range(1_000)]
+HTTP2_STATUSES: Final = [b'","protocol":"HTTP/2","status":%d' % status for status in range(1_000)]
 DURATION_ENDS: Final = [b'.%03d,"upstream_ms":' % us for us in range(1_000)]
-WAITED_ENDS: Final = [b'.%03d,"bytes_in":0,"bytes_out":' % us for us in range(1_000)]
+WAITED_ENDS: Final = [b'.%03d,"bytes_in":' % us for us in range(1_000)]
+# How a line of a gRPC call ends, by its status.
+GRPC_ENDS: Final = {b"%d" % status: b',"grpc_status":%d}\n' % status for status in range(17)}
+NO_BODY: Final = b',"body":null'
+LINE_END: Final = b"}\n"
 QUOTE: Final = 0x22
 BACKSLASH: Final = 0x5C
 
@@ -36,7 +41,7 @@ BACKSLASH: Final = 0x5C
 class Account(Relay):
     """The facts; `Exchange` fills them in."""
 
-    def __init__(self, services: Services, downstream: Downstream, head: RequestHead) -> None:
+    def __init__(self, services: Services, downstream: Downstream, head: Request) -> None:
         super().__init__(head, downstream.decodes)
         # The request.
         self.services = services
@@ -60,6 +65,8 @@ class Account(Relay):
         self.bytes_out: i64 = 0
         self.failure: ProxyError | None = None
         self.own = False
+        # Of a gRPC call, its status as the target gave it.
+        self.grpc_status: bytes = b""
 
     def count_answer(self, status: i64) -> None:
         """Notes the answer's first byte, and tells health when it is one that the pool counts as failure."""
@@ -112,10 +119,11 @@ class Account(Relay):
             and pool is not None
             and self.attempts == 1
             and self.failure is None
-            and self.bytes_in == 0
             and self.answered
+            and (self.body is None or self.held_bytes <= self.body_kept)
             and self.head.request_id is None
-            and self.head.minor == 1
+            and version_of(self.head) != 0
+            and (not self.grpc_status or self.grpc_status in GRPC_ENDS)
             and not log.headers
             # Looked for as numbers: `bytes in bytes` raises and catches an error before it looks.
             and QUOTE not in self.head.target
@@ -126,8 +134,13 @@ class Account(Relay):
             log.write(self._record(log, now))
 
     def _line(self, pool: Pool, target: Target, now: i64) -> bytes:
-        """The line itself, for a request without a body that went well at once; nothing in it needs escaping."""
+        """The line itself, for a request that went well at once; nothing in it but the body needs escaping."""
         head = self.head
+        body, end = NO_BODY, LINE_END
+        if self.body is not None:
+            body, end = body_pieces(self.body[0] if len(self.body) == 1 else b"".join(self.body))
+        if self.grpc_status:
+            end = end[:-2] + GRPC_ENDS[self.grpc_status]
         services = self.services
         duration = (now - self.began) // 1_000
         waited = (self.answered - self.picked) // 1_000
@@ -136,20 +149,24 @@ class Account(Relay):
                 services.stamp_open(self.began),
                 STAMP_ENDS[services.stamp_ms],
                 self.request_id,
-                self.downstream.log_piece,
+                self.downstream.sender().log_piece,
                 head.method,
                 b'","host":"',
                 head.host or b"",
                 b'","path":"',
                 head.target,
-                STATUSES[self.status],
+                STATUSES[self.status] if version_of(head) == 1 else HTTP2_STATUSES[self.status],
                 target.log_piece,
                 number(duration // 1_000),
                 DURATION_ENDS[duration % 1_000],
                 number(waited // 1_000),
                 WAITED_ENDS[waited % 1_000],
+                number(self.bytes_in),
+                b',"bytes_out":',
                 number(self.bytes_out),
+                body,
                 pool.log_end(self.load),
+                end,
             ]
         )
 
@@ -167,7 +184,7 @@ class Account(Relay):
         if self.body is not None:
             raw = b"".join(self.body)
             truncated = self.held_bytes > len(raw)
-            body, encoded = body_fields(without_framing(raw) if head.chunked else raw, truncated)
+            body, encoded = body_fields(raw, truncated)
         why: str | None = None
         if pool is not None and target is not None:
             why = pool.reason(self.load)
@@ -176,7 +193,7 @@ class Account(Relay):
         record = Record(
             services.stamp(self.began),
             text(self.request_id),
-            self.downstream.client,
+            self.downstream.sender().name,
             text(head.method),
             None if head.host is None else text(head.host),
             text(head.target),
@@ -194,8 +211,9 @@ class Account(Relay):
             None if failure is None else f"{failure.kind} ({failure.side})",
             why,
         )
-        if truncated or encoded is not None or log.headers:
-            return detailed(record, encoded, truncated, logged_headers(head, log.headers))
+        if truncated or encoded is not None or log.headers or self.grpc_status:
+            status = int(self.grpc_status) if self.grpc_status.isdigit() else None
+            return detailed(record, encoded, truncated, (logged_headers(head, log.headers), status))
         return record
 
 
@@ -206,14 +224,17 @@ def number(value: i64) -> bytes:
     return b"%d" % int(value)
 
 
+def body_pieces(raw: bytes) -> tuple[bytes, bytes]:
+    """A whole body as a line has it: where its text stands, and, when it is none, at the end."""
+    try:
+        return b',"body":' + msgspec.json.encode(raw.decode()), LINE_END
+    except UnicodeDecodeError:
+        return NO_BODY, b',"body_base64":"%b"}\n' % base64.b64encode(raw)
+
+
 def text(raw: bytes) -> str:
     """Bytes of a head as text; those above 0x7F, which may be in any encoding, one to one."""
     return raw.decode("latin-1")
-
-
-def without_framing(body: bytes) -> bytes:
-    """What the beginning of a chunked body says; it was validated when it came, extensions left out."""
-    return ChunkedReader(MAX_TRAILER, MAX_TRAILER, decode=True).feed(body)
 
 
 def milliseconds(elapsed_ns: i64) -> float:
@@ -221,7 +242,7 @@ def milliseconds(elapsed_ns: i64) -> float:
     return float(int(elapsed_ns // 1000)) / 1000.0
 
 
-def logged_headers(head: RequestHead, wanted: tuple[tuple[bytes, bool], ...]) -> dict[str, str] | None:
+def logged_headers(head: Request, wanted: tuple[tuple[bytes, bool], ...]) -> dict[str, str] | None:
     """The request's fields that the log is to carry.
 
     Args:

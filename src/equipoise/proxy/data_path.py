@@ -1,11 +1,10 @@
 """All that a worker carries: the one object that the worker process holds of the data path.
 
-Owns: putting the parts together, connecting to targets, applying a new world, the tick, the drain.
+Owns: putting the parts together, applying a new world, the tick, the drain.
 Refuses to know: processes, signals, how a world reaches the worker.
 """
 
 import asyncio
-import errno
 import os
 import time
 from collections.abc import Callable
@@ -15,15 +14,15 @@ from typing import Any, cast
 from mypy_extensions import i64
 
 from equipoise.config.extensions import load_algorithm
-from equipoise.errors import RETRY_ALWAYS, SELF, ProxyError, upstream_failed
 from equipoise.model import AccessLogSpec, World
 from equipoise.policy.balance import ALGORITHMS, Algorithm, Loads
 from equipoise.proxy.access_log import AccessLog, NullLog, make_log
+from equipoise.proxy.connector import TcpConnector
 from equipoise.proxy.downstream_http1 import DownstreamHttp1
 from equipoise.proxy.exchange import Exchange
-from equipoise.proxy.sides import Connector, LogPort, Relay, Services
+from equipoise.proxy.sides import LogPort, Services
+from equipoise.proxy.tls import Contexts
 from equipoise.proxy.tunnel import Tunnel
-from equipoise.proxy.upstream_http1 import UpstreamHttp1
 from equipoise.state.ledger import (
     WORKER_CONNECTIONS,
     WORKER_LOG_DROPPED,
@@ -33,65 +32,10 @@ from equipoise.state.ledger import (
     WORKER_WAITING,
     Ledger,
 )
-from equipoise.state.snapshot import Target, build
-
-# Errors of connect(2) that say that this machine, not the target, is out of something.
-OWN_ERRORS = frozenset({"EMFILE", "ENFILE", "ENOBUFS", "ENOMEM", "EADDRNOTAVAIL"})
-
+from equipoise.state.snapshot import build
 
 # Seconds between the order to drain and the end of idle connections.
 DRAIN_GRACE = 1.0
-
-
-class TcpConnector(Connector):
-    """New connections, each in a task of its own: this is not the fast path."""
-
-    def __init__(self, services: Services, loop: asyncio.AbstractEventLoop) -> None:
-        self.services = services
-        self.loop = loop
-        self.tasks: set[asyncio.Task[None]] = set()
-        self.turn = 0
-
-    def connect(self, target: Target, relay: Relay) -> None:
-        """See `Connector.connect`."""
-        # Made now: by the time it is connected, the target's address may be another one.
-        upstream = UpstreamHttp1(self.services, target.slot)
-        task = self.loop.create_task(self._connect(target, relay, upstream))
-        self.tasks.add(task)
-        task.add_done_callback(self.tasks.discard)
-
-    async def _connect(self, target: Target, relay: Relay, upstream: UpstreamHttp1) -> None:
-        seconds = self.services.world().limits.connect_seconds
-        try:
-            async with asyncio.timeout(seconds):
-                await self._first(target, upstream)
-        except TimeoutError:
-            relay.upstream_failed(
-                upstream_failed("connect_timeout", RETRY_ALWAYS, "The target did not accept a connection in time.", 504)
-            )
-        except OSError as error:
-            relay.upstream_failed(connect_failure(error))
-        else:
-            if upstream.transport.is_closing():
-                relay.upstream_failed(
-                    upstream_failed("reset", RETRY_ALWAYS, "The target closed the connection at once.")
-                )
-            else:
-                relay.connected(upstream)
-
-    async def _first(self, target: Target, upstream: UpstreamHttp1) -> None:
-        """Connects to the first of the target's addresses that accepts, beginning with another one each time."""
-        self.turn += 1
-        last: OSError = ConnectionRefusedError("the target has no address")
-        for i in range(len(target.addresses)):
-            address = target.addresses[(self.turn + i) % len(target.addresses)]
-            try:
-                await self.loop.create_connection(cast("Any", lambda: upstream), address, target.port)
-            except OSError as error:
-                last = error
-            else:
-                return
-        raise last
 
 
 class DataPath:
@@ -117,6 +61,7 @@ class DataPath:
         self.services.soon = loop.call_soon
         self.services.later = loop.call_later
         self.services.id_prefix = os.urandom(4).hex().encode()
+        self.contexts = Contexts()
         self.random = Random()
         ledger.set_worker(WORKER_PID, os.getpid())
         # A successor counts on where its predecessor was.
@@ -130,11 +75,12 @@ class DataPath:
         """Takes up a new state of the world; exchanges that run go on under the old one.
 
         Raises:
-            ValueError, OSError: the access log or an algorithm cannot be made; nothing was changed.
+            ValueError, OSError: the access log, an algorithm or a TLS context cannot be made; nothing was changed.
         """
         services = self.services
         before = services.snapshot
-        snapshot = build(world, before, services.ledger, self._make)
+        self.contexts.take(world)
+        snapshot = build(world, before, services.ledger, self._make, self.contexts.target)
         if world.access_log != self.log_spec:
             self._swap_log(world.access_log)
         services.snapshot = snapshot
@@ -145,10 +91,11 @@ class DataPath:
             if known.get(slot) != owner:
                 services.ledger.reread_slot(slot)
         if before is not None:
-            now_there = {target.slot: target.addresses for pool in snapshot.pools.values() for target in pool.targets}
+            now_there = {target.slot: target for pool in snapshot.pools.values() for target in pool.targets}
             for pool in before.pools.values():
                 for target in pool.targets:
-                    if now_there.get(target.slot) != target.addresses:
+                    now = now_there.get(target.slot)
+                    if now is None or not target.is_reached_as(now):
                         services.idle.close_slot(int(target.slot))
         for pool in snapshot.pools.values():
             if pool.waiting.size:
@@ -197,20 +144,20 @@ class DataPath:
         A client that sends on an idle connection at this very moment is still served, and told to come back elsewhere.
         """
         self.services.draining = True
+        for connection in list(self.services.downstreams):
+            connection.begin_drain()
         self.loop.call_later(DRAIN_GRACE, self._close_idle)
 
     def _close_idle(self) -> None:
-        for downstream in list(self.services.downstreams):
-            assert isinstance(downstream, DownstreamHttp1)
-            downstream.close_idle()
+        for connection in list(self.services.downstreams):
+            connection.close_idle()
 
     def abort(self) -> None:
         """The drain took too long: cuts everything."""
         for tunnel in list(self.services.tunnels):
             tunnel.expire(self.services.now)
-        for downstream in list(self.services.downstreams):
-            assert isinstance(downstream, DownstreamHttp1)
-            downstream.cut()
+        for connection in list(self.services.downstreams):
+            connection.cut()
 
     def cut(self, slot: int) -> None:
         """A target was removed by force: ends what is in flight there."""
@@ -219,11 +166,8 @@ class DataPath:
             relay = tunnel.relay
             if isinstance(relay, Exchange) and relay.target is not None and int(relay.target.slot) == slot:
                 tunnel.abort()
-        for downstream in list(self.services.downstreams):
-            assert isinstance(downstream, DownstreamHttp1)
-            exchange = downstream.exchange
-            if exchange is not None and exchange.target is not None and int(exchange.target.slot) == slot:
-                exchange.cut()
+        for connection in list(self.services.downstreams):
+            connection.cut_target(slot)
 
     def reopen_logs(self) -> None:
         """The log file was renamed."""
@@ -267,12 +211,3 @@ class DataPath:
         hidden = {name.lower() for name in spec.redact_headers}
         headers = tuple((name.lower().encode(), name.lower() in hidden) for name in spec.headers)
         self.services.log = None if isinstance(fresh, NullLog) else LogPort(fresh, spec.body_limit, headers)
-
-
-def connect_failure(error: OSError) -> ProxyError:
-    """What a failed connect means: nothing reached the target, so another one may always be tried."""
-    code = errno.errorcode.get(error.errno or 0, "")
-    if code in OWN_ERRORS:
-        return ProxyError("no_resources", SELF, RETRY_ALWAYS, 503, f"No connection can be made from here: {code}.")
-    kind = "connect_refused" if isinstance(error, ConnectionRefusedError) else "connect_failed"
-    return upstream_failed(kind, RETRY_ALWAYS, "The target did not accept a connection.")

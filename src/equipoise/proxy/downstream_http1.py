@@ -4,19 +4,22 @@ Owns: reading requests and their framing, pipelining, keep-alive, the client's d
 Refuses to know: targets, retries, what is logged.
 """
 
-from http import HTTPStatus
 from typing import Any, Final
 
-import msgspec
 from mypy_extensions import i64
 
 from equipoise.errors import ProxyError, client_failed
+from equipoise.proxy.client import Client
+from equipoise.proxy.downstream_http2 import ClientConnection
 from equipoise.proxy.exchange import Exchange
+from equipoise.proxy.own_answers import TYPE, problem
 from equipoise.proxy.sides import Downstream, Services
 from equipoise.state.connections import NO_DEADLINE
-from equipoise.state.ledger import WORKER_CONNECTIONS
-from equipoise.wire.chunked import ChunkedReader
+from equipoise.wire.chunked import LAST_CHUNK, ChunkedReader, chunk, last_chunk
+from equipoise.wire.frames import HTTP_1, UNDECIDED, protocol_of
+from equipoise.wire.hpack_header import Header
 from equipoise.wire.http1 import RequestHead, ResponseHead
+from equipoise.wire.message import REASONS, Response, fields_of, lines_of, response_lines
 
 # Write-buffer marks: above the first the target is not read, below the second it is again. uvloop's own low mark is 16
 # bytes.
@@ -38,8 +41,7 @@ ANSWER: Final = 2  # an exchange runs, its request is whole
 LINGERING: Final = 3
 TUNNEL: Final = 4
 CLOSED: Final = 5
-
-REASONS: Final = {int(status): status.phrase.encode() for status in HTTPStatus}
+FRESH: Final = 6  # nothing was read yet: it may be HTTP/2
 
 
 class DownstreamHttp1(Downstream):
@@ -50,21 +52,17 @@ class DownstreamHttp1(Downstream):
         # The connection.
         self.services = services
         self.write: Any = None
-        self.state: i64 = READY
+        self.state: i64 = FRESH
         self.buffer: bytes = b""
         self.held_back = False
         self.full = False
         self.unsent: i64 = 0
-        self.peer: bytes = b""
-        self.counted = False
-        # The fields that say where a request came from, for the Host they were made for.
-        self.forwarded_host: bytes | None = None
-        self.forwarded_fields: bytes = b""
         # The request.
         self.head: RequestHead | None = None
         self.exchange: Exchange | None = None
         self.left: i64 = 0
         self.chunks: ChunkedReader | None = None
+        self.trailers: list[bytes] = []
         self.minor: i64 = 1
         self.keep_alive = True
         # The answer.
@@ -80,19 +78,14 @@ class DownstreamHttp1(Downstream):
         self.transport = transport
         self.write = transport.write
         transport.set_write_buffer_limits(HIGH_WATER, LOW_WATER)
-        peer = transport.get_extra_info("peername")
-        self.client = peer[0] if peer else ""
-        self.peer = self.client.encode()
-        self.log_piece = b'","client":"%b","method":"' % self.peer
-        services.connections += 1
-        services.ledger.set_worker(WORKER_CONNECTIONS, services.connections + len(services.tunnels))
-        services.deadlines.add(self)
-        services.downstreams.add(self)
-        limits = services.world().limits
-        self.deadline = services.now + limits.idle_ns
-        full = limits.connections and services.ledger.connections() > limits.connections
-        if full or services.connections > services.most_connections:
+        self.client = Client(transport)
+        joined = services.joined(self)
+        self.deadline = services.now + services.world().limits.idle_ns
+        secure = transport.get_extra_info("ssl_object")
+        if not joined:
             self._refuse(client_failed("too_many_connections", 503, "Too many connections."))
+        elif secure is not None and secure.selected_alpn_protocol() == "h2":
+            self._go_over_to_http2(b"")
 
     def data_received(self, data: bytes) -> None:
         """Bytes from the client."""
@@ -110,6 +103,8 @@ class DownstreamHttp1(Downstream):
             self._read_body(data)
         elif state == ANSWER:
             self._keep_ahead(self.buffer + data if self.buffer else data)
+        elif state == FRESH:
+            self._read_first(self.buffer + data if self.buffer else data)
         elif state == LINGERING:
             self.lingered += len(data)
             if self.lingered > LINGER_BYTES:
@@ -129,11 +124,7 @@ class DownstreamHttp1(Downstream):
 
     def connection_lost(self, error: Exception | None) -> None:
         """See asyncio.Protocol."""
-        services = self.services
-        services.connections -= 1
-        services.ledger.set_worker(WORKER_CONNECTIONS, services.connections + len(services.tunnels))
-        services.deadlines.remove(self)
-        services.downstreams.discard(self)
+        self.services.left(self)
         self.state = CLOSED
         exchange = self.exchange
         if exchange is not None:
@@ -174,6 +165,11 @@ class DownstreamHttp1(Downstream):
             self.exchange.request_failed(
                 client_failed("body_timeout", 408, "The request's body did not arrive in time.")
             )
+        elif self.state == FRESH:
+            if self.buffer:
+                self._refuse(client_failed("head_timeout", 408, "The request's head did not arrive in time."))
+            else:
+                self._close()
         elif self.state == READY and (self.head is not None or self.buffer):
             self._refuse(client_failed("head_timeout", 408, "The request's head did not arrive in time."))
         elif self.state == READY:
@@ -182,6 +178,28 @@ class DownstreamHttp1(Downstream):
             self._close_now()
 
     # -- the request
+
+    def _read_first(self, data: bytes) -> None:
+        """Tells HTTP/2 with prior knowledge from HTTP/1 (RFC 9113 3.3)."""
+        protocol = protocol_of(data)
+        if protocol == HTTP_1:
+            self.buffer = b""
+            self.state = READY
+            self._read_head(data)
+        elif protocol == UNDECIDED:
+            if not self.buffer:
+                self.deadline = self.services.now + self.services.world().limits.head_ns
+            self.buffer = data
+        else:
+            self.buffer = b""
+            self._go_over_to_http2(data)
+
+    def _go_over_to_http2(self, data: bytes) -> None:
+        server = ClientConnection(self.services)
+        self.services.replaced(self, server)
+        self.state = CLOSED
+        self.transport.set_protocol(server)
+        server.take_over(self.transport, self.sender(), data)
 
     def _read_head(self, data: bytes) -> None:
         services = self.services
@@ -221,7 +239,7 @@ class DownstreamHttp1(Downstream):
             return
         self.deadline = self.services.now + limits.body_ns
         if head.chunked:
-            self.chunks = ChunkedReader(limits.request_head, limits.header_count, False)
+            self.chunks = ChunkedReader(limits.request_head, limits.header_count, True)
             body = self._take_chunks(rest) if rest else b""
         else:
             if limits.request_body and length > limits.request_body:
@@ -232,6 +250,9 @@ class DownstreamHttp1(Downstream):
         self.state = ANSWER if last else BODY
         if last:
             self.deadline = NO_DEADLINE
+        trailers = self._take_trailers()
+        if trailers is not None:
+            exchange.trailers = trailers
         exchange.begin(body, last)
 
     def _read_body(self, data: bytes) -> None:
@@ -248,7 +269,13 @@ class DownstreamHttp1(Downstream):
         if last:
             self.state = ANSWER
             self.deadline = NO_DEADLINE
-        exchange.request_body(body, last)
+        trailers = self._take_trailers()
+        if trailers is None:
+            exchange.request_body(body, last)
+            return
+        if body:
+            exchange.request_body(body, False)
+        exchange.request_trailers(trailers)
 
     def _take_length(self, data: bytes) -> bytes:
         """The part of `data` that is body; the rest is the next request's."""
@@ -271,9 +298,17 @@ class DownstreamHttp1(Downstream):
             raise client_failed("body_too_large", 413, "The request's body is larger than allowed.")
         if chunks.done:
             self.buffer = chunks.rest
+            self.trailers = chunks.trailers
             self.chunks = None
             self.left = 0
         return body
+
+    def _take_trailers(self) -> list[Header] | None:
+        if not self.trailers:
+            return None
+        fields = fields_of(self.trailers)
+        self.trailers = []
+        return fields
 
     def _next(self) -> None:
         """Goes on with what the client sent ahead."""
@@ -305,51 +340,30 @@ class DownstreamHttp1(Downstream):
         """See `Downstream.protocol`."""
         return "HTTP/1.1" if self.minor == 1 else "HTTP/1.0"
 
-    def forwarded(self, head: RequestHead) -> bytes:
-        """See `Downstream.forwarded`. Ends in the name of the request id's field; the value follows."""
-        host = head.host
-        plain = head.forwarded_for is None and head.via is None and head.minor == 1
-        if plain and self.forwarded_host is not None and host == self.forwarded_host:
-            return self.forwarded_fields
-        peer = self.peer if head.forwarded_for is None else head.forwarded_for + b", " + self.peer
-        # The version is the one received (RFC 9110 7.6.3).
-        via = b"1.%d equipoise" % int(head.minor)
-        if head.via is not None:
-            via = head.via + b", " + via
-        parts = [b"X-Forwarded-For: ", peer, b"\r\nX-Forwarded-Proto: http\r\nVia: ", via]
-        if host is None:
-            # HTTP/1.0 without a Host: the address that the client connected to.
-            parts.insert(0, b"Host: " + self._local_authority() + b"\r\n")
-        else:
-            parts.append(b"\r\nX-Forwarded-Host: " + host)
-        parts.append(b"\r\nX-Request-Id: ")
-        fields = b"".join(parts)
-        if plain:
-            self.forwarded_host = host
-            self.forwarded_fields = fields
-        return fields
-
-    def send_interim(self, head: ResponseHead) -> None:
+    def send_interim(self, head: Response) -> None:
         """See `Downstream.send_interim`; a client of HTTP/1.0 gets none (RFC 9110 15.2)."""
         if self.minor == 1:
-            self.write(b"".join([*head.keep, b"\r\n"]))
+            lines = head.keep if isinstance(head, ResponseHead) else response_lines(head)
+            self.write(b"".join([*lines, b"\r\n"]))
 
-    def send_head(self, head: ResponseHead, body: bytes, last: bool) -> None:
+    def send_head(self, head: Response, body: bytes, last: bool) -> None:
         """See `Downstream.send_head`."""
         self.begun = True
         exchange = self.exchange
         assert exchange is not None
-        parts = head.keep
-        framed = head.chunked and not self.decodes
+        chunked = isinstance(head, ResponseHead) and head.chunked
+        framed = chunked and not self.decodes
+        parts = self._lines(head, last)
         if framed and (body or not last or exchange.head.method == b"HEAD"):
+            assert isinstance(head, ResponseHead)
             parts.append(head.chunked_lines())
-        elif not last and head.content_length < 0:
+        elif not last and head.content_length < 0 and not self._bodiless(head):
             if self.minor == 1 and not framed:
                 self.encodes = True
                 parts.append(b"Transfer-Encoding: chunked\r\n")
             else:
                 self.keep_alive = False
-        elif self.decodes and head.chunked:
+        elif self.decodes and chunked:
             self.keep_alive = False
         if self.state == BODY or self.services.draining:
             self.keep_alive = False
@@ -369,33 +383,42 @@ class DownstreamHttp1(Downstream):
             self.write(b"".join(parts))
             self.write(body)
 
+    def _lines(self, head: Response, last: bool) -> list[bytes]:
+        if isinstance(head, ResponseHead):
+            return head.keep
+        lines = response_lines(head)
+        if last and head.content_length < 0 and not self._bodiless(head):
+            # In HTTP/2 the stream's end says so (RFC 9112 6.3).
+            lines.append(b"Content-Length: 0\r\n")
+        return lines
+
+    def _bodiless(self, head: Response) -> bool:
+        """Whether the answer ends with its head (RFC 9112 6.3); from HTTP/2 its end may come in a frame of its own."""
+        exchange = self.exchange
+        return head.status == 204 or head.status == 304 or exchange is None or exchange.head.method == b"HEAD"
+
+    def send_trailers(self, fields: list[Header]) -> None:
+        """See `Downstream.send_trailers`."""
+        if self.encodes:
+            self.write(last_chunk(lines_of(fields)))
+
     def send_body(self, data: bytes, last: bool) -> None:
         """See `Downstream.send_body`."""
         if self.encodes:
             if data:
                 self.write(chunk(data))
             if last:
-                self.write(b"0\r\n\r\n")
+                self.write(LAST_CHUNK)
         elif data:
             self.write(data)
 
     def send_own(self, error: ProxyError, retry_after: int) -> i64:
         """See `Downstream.send_own`: problem details by RFC 9457."""
         exchange = self.exchange
-        reason = REASONS.get(error.status, b"Error")
-        problem = {
-            "type": "about:blank",
-            "title": reason.decode(),
-            "status": error.status,
-            "detail": error.detail,
-            "kind": error.kind,
-        }
-        if exchange is not None:
-            problem["request_id"] = exchange.request_id.decode("latin-1")
-        body = msgspec.json.encode(problem)
+        body = problem(error, None if exchange is None else exchange.request_id)
         parts = [
-            b"HTTP/1.1 %d %b\r\nContent-Type: application/problem+json\r\nContent-Length: %d\r\n"
-            % (error.status, reason, len(body))
+            b"HTTP/1.1 %d %b\r\nContent-Type: %b\r\nContent-Length: %d\r\n"
+            % (error.status, REASONS.get(error.status, b"Error"), TYPE, len(body))
         ]
         if retry_after:
             parts.append(b"Retry-After: %d\r\n" % retry_after)
@@ -465,11 +488,6 @@ class DownstreamHttp1(Downstream):
 
     # -- endings
 
-    def _local_authority(self) -> bytes:
-        address = self.transport.get_extra_info("sockname")
-        host = f"[{address[0]}]" if ":" in address[0] else address[0]
-        return f"{host}:{address[1]}".encode()
-
     def _linger(self) -> None:
         """Closes the sending side and reads on for a while."""
         self.state = LINGERING
@@ -477,6 +495,9 @@ class DownstreamHttp1(Downstream):
         self.head = None
         self.deadline = self.services.now + LINGER_NS
         self.let()
+        if not self.transport.can_write_eof():
+            # TLS has no half-close; the client closes when it has read its answer.
+            return
         try:
             self.transport.write_eof()
         except (OSError, RuntimeError):  # closing already
@@ -502,10 +523,10 @@ class DownstreamHttp1(Downstream):
 
     def close_idle(self) -> None:
         """The worker drains: closes when nothing is under way; otherwise the answer says that it is the last one."""
-        if self.state == READY and self.head is None and not self.buffer:
+        if (self.state == READY or self.state == FRESH) and self.head is None and not self.buffer:
             self._close()
 
-
-def chunk(data: bytes) -> bytes:
-    """One chunk (RFC 9112 7.1)."""
-    return b"%x\r\n%b\r\n" % (len(data), data)
+    def cut_target(self, slot: int) -> None:
+        """See `Connection.cut_target`."""
+        if self.exchange is not None:
+            self.exchange.cut_at(slot)

@@ -2,7 +2,7 @@
 
 Owns: the order of the phases and the single exit.
 Refuses to know: bytes on the wire, sockets, how a target is chosen, how a line is logged (account).
-Called by: downstream_http1 (requests), upstream_http1 (answers), through `Relay`.
+Called by: downstream_* (requests), upstream_* (answers), through `Relay`.
 
     begin -> route -> attempt { pick, taking a lease -> acquire a connection -> send } -> relay -> finish
 
@@ -15,27 +15,45 @@ from typing import Final
 
 from mypy_extensions import i64
 
-from equipoise.errors import RETRY_ALWAYS, RETRY_IF_SAFE, SELF, UPSTREAM, ProxyError, client_failed, refused
+from equipoise.errors import (
+    RETRY_ALWAYS,
+    RETRY_IF_SAFE,
+    RETRY_NEVER,
+    SELF,
+    UPSTREAM,
+    ProxyError,
+    client_failed,
+    refused,
+    upstream_failed,
+)
 from equipoise.policy.retry import is_idempotent, may_retry
 from equipoise.proxy.account import Account
 from equipoise.proxy.sides import Downstream, Services, Upstream
 from equipoise.proxy.tunnel import Tunnel
+from equipoise.proxy.websocket import accepts, new_key
 from equipoise.state.connections import Reusable, Stack
 from equipoise.state.ledger import RETRIES, WORKER_OWN_ANSWERS, Lease
 from equipoise.state.snapshot import Pool, Target
 from equipoise.state.waiting import WaitingRoom
+from equipoise.wire.grpc import UNAVAILABLE
+from equipoise.wire.hpack_header import GRPC_STATUS, Header, header
 from equipoise.wire.http1 import RequestHead, ResponseHead
+from equipoise.wire.http2_rules import Http2Response
+from equipoise.wire.message import Request, Response, request_fields, request_lines
 
 # What the target's health hears of a failure, by its kind (model.Outcome); other kinds are not the target's fault.
 OUTCOMES: Final = {
     "connect_refused": "connect_failed",
     "connect_failed": "connect_failed",
     "connect_timeout": "connect_failed",
+    "tls_failed": "connect_failed",
     "reset": "reset",
     "closed_early": "reset",
     "response_timeout": "timeout",
     "malformed": "malformed",
 }
+# Failures by which a target says that it has done nothing (RFC 9113 6.8, 8.7): it may have the request once more, too.
+UNDONE: Final = frozenset(("goaway", "refused_stream"))
 # How a connection that was reused looks when its target had closed it already.
 LOST: Final = frozenset(("reset", "closed_early"))
 # Request bytes held while no connection to a target is there yet; above it the client is not read.
@@ -44,6 +62,8 @@ MAX_HELD: Final = 64 * 1024
 RETRY_AFTER: Final = 1
 # What an attempt at a target that was removed by force ends with.
 TARGET_REMOVED: Final = ProxyError("target_removed", SELF, RETRY_IF_SAFE, 502, "The target was removed.")
+# A gRPC call that its target refused before it did anything for it.
+GRPC_UNAVAILABLE: Final = b"%d" % UNAVAILABLE
 # nginx's status for a client that left before it was answered; only the log and the counters see it.
 CLIENT_LEFT: Final = 499
 
@@ -51,7 +71,7 @@ CLIENT_LEFT: Final = 499
 class Exchange(Account):
     """A request in flight: lives from the end of its head to `finish`."""
 
-    def __init__(self, services: Services, downstream: Downstream, head: RequestHead) -> None:
+    def __init__(self, services: Services, downstream: Downstream, head: Request) -> None:
         super().__init__(services, downstream, head)
         # The whole exchange.
         self.tried: list[int] | None = None
@@ -63,16 +83,18 @@ class Exchange(Account):
         # Where it waits until a target has room.
         self.room: WaitingRoom | None = None
         self.upstream: Upstream | None = None
-        # The request on its way up: its head as it is sent, and the body until it need not be sent again.
-        self.outgoing: bytes = b""
+        # The request on its way up: its body until it need not be sent again, and what ends it.
         self.held: list[bytes] | None = None
+        self.trailers: list[Header] | None = None
+        # Of a WebSocket that comes by HTTP/2 and goes up by HTTP/1 (RFC 8441 5).
+        self.key: bytes = b""
         self.whole = False
         self.replayable = True
 
     # -- the phases
 
     def begin(self, body: bytes, last: bool) -> None:
-        """Routes the request, makes the head that goes up, and starts the first attempt."""
+        """Routes the request and starts the first attempt."""
         services = self.services
         head = self.head
         snapshot = services.world()
@@ -80,15 +102,7 @@ class Exchange(Account):
         pool = snapshot.single
         if pool is None:
             pool = self._route()
-        parts = head.keep
-        if head.chunked:
-            parts.append(head.chunked_lines())
-        parts.append(self.downstream.forwarded(head))
-        parts.append(self.request_id)
-        if head.upgrade is not None:
-            parts.append(b"\r\nConnection: Upgrade\r\nUpgrade: " + head.upgrade)
-        parts.append(b"\r\n\r\n")
-        self.outgoing = b"".join(parts)
+        self.chunked = head.chunked if isinstance(head, RequestHead) else not last and head.content_length < 0
         self.whole = last
         self.pool = pool
         if body:
@@ -98,6 +112,34 @@ class Exchange(Account):
             return
         pool.budget.earn()
         self._attempt(pool)
+
+    def request_http1(self) -> bytes:
+        """See `Relay.request_http1`."""
+        head = self.head
+        if isinstance(head, RequestHead):
+            # A copy: another attempt may go to a target that speaks HTTP/2.
+            parts = list(head.keep)
+            if head.chunked:
+                parts.append(head.chunked_lines())
+        else:
+            parts = request_lines(head, not self.chunked)
+            if head.upgrade is not None:
+                self.key = new_key()
+                parts.append(b"Sec-WebSocket-Key: " + self.key + b"\r\n")
+        parts.append(self.downstream.sender().lines(head))
+        parts.append(self.request_id)
+        if head.upgrade is not None:
+            parts.append(b"\r\nConnection: Upgrade\r\nUpgrade: " + head.upgrade)
+        parts.append(b"\r\n\r\n")
+        return b"".join(parts)
+
+    def request_http2(self) -> list[Header]:
+        """See `Relay.request_http2`."""
+        client = self.downstream.sender()
+        fields = request_fields(self.head, client.scheme)
+        fields.extend(client.fields(self.head))
+        fields.append(header(b"x-request-id", self.request_id))
+        return fields
 
     def _route(self) -> Pool | None:
         snapshot = self.services.world()
@@ -151,7 +193,10 @@ class Exchange(Account):
         self.target = target
         self.failed = False
         self.attempts += 1
-        connection = self._idle(target).take()
+        if target.scheme == "h2c" and self.downstream.tunnels():
+            self._answer(refused("no_tunnel", 501, "The target speaks HTTP/2 only, and takes no WebSocket from here."))
+            return
+        connection = self._take(target)
         if connection is not None and not self._is_usable(connection):
             connection = self._next_usable(target)
         if connection is None:
@@ -204,13 +249,18 @@ class Exchange(Account):
             target.idle = stack
         return stack
 
+    def _take(self, target: Target) -> Reusable | None:
+        """A connection that nobody uses, or a stream of one that many may use; a tunnel needs one for itself."""
+        stack = self._idle(target)
+        return stack.take() if self.head.upgrade is None or target.scheme == "h2c" else stack.take_alone()
+
     def _is_usable(self, connection: Reusable) -> bool:
         """A request that must not be sent again is not risked on a connection that the target has just closed."""
         return (self.attempts == 1 and is_idempotent(self.head.method)) or connection.is_open()
 
     def _next_usable(self, target: Target) -> Upstream | None:
         while True:
-            connection = self._idle(target).take()
+            connection = self._take(target)
             if connection is None:
                 return None
             assert isinstance(connection, Upstream)
@@ -226,10 +276,11 @@ class Exchange(Account):
         if not self.whole:
             # Before the request is sent: that may already be more than the target takes, and then this is undone.
             self.downstream.let()
-        data = self.outgoing
-        if self.held is not None:
-            data = data + b"".join(self.held)
-        upstream.start(self, data, self.whole)
+        body = b"" if self.held is None else b"".join(self.held)
+        trailers = self.trailers
+        upstream.start(self, body, self.whole and trailers is None)
+        if trailers is not None:
+            upstream.send_trailers(trailers)
         if not self.replayable:
             self.held = None
 
@@ -245,6 +296,13 @@ class Exchange(Account):
             upstream.send_body(data, last)
         elif self.held_bytes > MAX_HELD and not last:
             self.downstream.hold()
+
+    def request_trailers(self, fields: list[Header]) -> None:
+        """Passes on the trailers that end the request."""
+        self.whole = True
+        self.trailers = fields
+        if self.upstream is not None:
+            self.upstream.send_trailers(fields)
 
     def _hold(self, data: bytes) -> None:
         """Keeps a piece of the body: for the log, for another attempt, or until there is a connection."""
@@ -284,12 +342,16 @@ class Exchange(Account):
 
     # -- relay: downwards
 
-    def interim(self, head: ResponseHead) -> None:
+    def interim(self, head: Response) -> None:
         """Passes on 100 and 103 (RFC 9110 15.2)."""
         self.downstream.send_interim(head)
 
-    def response_head(self, head: ResponseHead, body: bytes, last: bool) -> None:
+    def response_head(self, head: Response, body: bytes, last: bool) -> None:
         """Passes on the answer; from here on there is no other attempt."""
+        if isinstance(head, Http2Response) and head.grpc_status:
+            self.grpc_status = head.grpc_status
+            if last and head.grpc_status == GRPC_UNAVAILABLE and self._try_elsewhere():
+                return
         self.count_answer(head.status)
         self.bytes_out = len(body)
         self.held = None
@@ -309,6 +371,15 @@ class Exchange(Account):
         if last:
             self.finish()
 
+    def response_trailers(self, fields: list[Header]) -> None:
+        """Passes on the trailers that end the answer."""
+        for field in fields:
+            if field.kind == GRPC_STATUS:
+                self.grpc_status = field.value
+        self._leave_target()
+        self.downstream.send_trailers(fields)
+        self.finish()
+
     def _leave_target(self) -> None:
         """The answer is whole: nothing is in flight at the target any more, and the client must not see it earlier.
 
@@ -319,9 +390,13 @@ class Exchange(Account):
 
     def switched(self, head: ResponseHead, rest: bytes) -> None:
         """Turns both connections into a tunnel, which holds the lease until it closes."""
-        self.count_answer(head.status)
         upstream = self.upstream
         assert upstream is not None
+        if self.key and not accepts(self.key, head.find(b"sec-websocket-accept")):
+            upstream.cancel()
+            self.upstream_failed(upstream_failed("malformed", RETRY_NEVER, "The target's handshake is not WebSocket."))
+            return
+        self.count_answer(head.status)
         Tunnel(self.services, self).open(self.downstream, upstream, head, rest)
         self.upstream = None
 
@@ -354,8 +429,11 @@ class Exchange(Account):
         assert target is not None
         assert pool is not None
         self.failure = error
-        # A target may close what was idle for long, at any moment: that says nothing of its health.
-        stale = upstream is not None and upstream.uses > 1 and not self.answered and error.kind in LOST
+        # A target may close what was idle for long, at any moment, or announce its leave: that says nothing of its
+        # health.
+        stale = error.kind in UNDONE
+        if not self.answered and error.kind in LOST:
+            stale = upstream is not None and upstream.uses > 1
         if error.side == UPSTREAM and not stale:
             self.count_failure(target)
             outcome = OUTCOMES.get(error.kind)
@@ -366,21 +444,42 @@ class Exchange(Account):
             self.finish()
             return
         if self._may_retry(pool, error):
-            self.services.ledger.add(target.slot, RETRIES, 1)
-            self._release()
-            if self.tried is None:
-                self.tried = []
-            self.tried.append(int(target.slot))
             if stale:
                 self.doubtful = target.slot
-            self._attempt(self._as_it_is_now(pool))
+            self._attempt_elsewhere(pool, target)
             return
         if stale:
             self.count_abort()
         self._answer(error)
 
+    def _attempt_elsewhere(self, pool: Pool, target: Target) -> None:
+        self.services.ledger.add(target.slot, RETRIES, 1)
+        self._release()
+        if self.tried is None:
+            self.tried = []
+        self.tried.append(int(target.slot))
+        self._attempt(self._as_it_is_now(pool))
+
+    def _try_elsewhere(self) -> bool:
+        """A gRPC call came back as UNAVAILABLE, before anything of an answer: says whether another target gets it."""
+        pool = self.pool
+        target = self.target
+        assert pool is not None
+        assert target is not None
+        self.count_failure(target)
+        self.services.report(pool.name, target.name, "bad_status")
+        left = self.replayable and self.whole and self.attempts < pool.attempts
+        if not left or len(pool.targets) < 2 or not pool.budget.spend(self.services.clock()):
+            return False
+        self.upstream = None
+        self.grpc_status = b""
+        self._attempt_elsewhere(pool, target)
+        return True
+
     def _may_retry(self, pool: Pool, error: ProxyError) -> bool:
         left = int(pool.attempts - self.attempts)
+        if error.kind in UNDONE:
+            return self.replayable and left > 0
         if error.retry == RETRY_ALWAYS:
             # There was no connection, so nothing of the body was let go, however large it is.
             return True
@@ -401,9 +500,9 @@ class Exchange(Account):
             self._count_abort()
             self._answer(error)
 
-    def cut(self) -> None:
-        """Its target was removed by force: ends the attempt, for which nobody is to blame."""
-        if self.upstream is not None:
+    def cut_at(self, slot: int) -> None:
+        """A target was removed by force: ends an attempt there, for which nobody is to blame."""
+        if self.target is not None and int(self.target.slot) == slot and self.upstream is not None:
             self._cancel()
             self.upstream_failed(TARGET_REMOVED)
 

@@ -15,11 +15,16 @@ from mypy_extensions import i64
 
 from equipoise.errors import ProxyError
 from equipoise.proxy.access_log import BATCH, AccessLog, JsonLog, Record, encode_line, refusal
+from equipoise.proxy.client import Client
 from equipoise.state.connections import Deadlines, IdleConnections, Reusable, Stack, Timed
-from equipoise.state.ledger import WORKER_OWN_ANSWERS, Ledger
+from equipoise.state.ledger import WORKER_CONNECTIONS, WORKER_OWN_ANSWERS, Ledger
 from equipoise.state.snapshot import Snapshot, Target
 from equipoise.state.waiting import Waiter, WaitingRoom
-from equipoise.wire.http1 import RequestHead, ResponseHead
+from equipoise.wire.flood import FloodLimits
+from equipoise.wire.hpack_header import Header
+from equipoise.wire.hpack_memory import Literals
+from equipoise.wire.http1 import ResponseHead
+from equipoise.wire.message import Request, Response
 
 # Between two looks for room that another worker's request has left at a target.
 WATCH_SECONDS: Final = 0.005
@@ -30,7 +35,7 @@ ENDINGS: Final = [b"%03x" % low for low in range(0x1000)]
 class Relay(Waiter):
     """What both sides call back: an exchange."""
 
-    def __init__(self, head: RequestHead, decodes: bool) -> None:
+    def __init__(self, head: Request, decodes: bool) -> None:
         """Belongs to one request.
 
         Args:
@@ -38,25 +43,39 @@ class Relay(Waiter):
             decodes: whether a chunked answer reaches this client without its framing.
         """
         super().__init__()
-        self.head = head
+        self.head: Request = head
         self.decodes = decodes
+        # Whether the request's body is chunked where it goes by HTTP/1.
+        self.chunked = False
 
     # -- by the upstream side
+
+    def request_http1(self) -> bytes:
+        """The request's head as it is sent by HTTP/1."""
+        raise AssertionError
+
+    def request_http2(self) -> list[Header]:
+        """The request's head as it is sent by HTTP/2."""
+        raise AssertionError
 
     def connected(self, upstream: "Upstream") -> None:
         """A connection to the picked target is ready."""
         raise AssertionError
 
-    def interim(self, head: ResponseHead) -> None:
+    def interim(self, head: Response) -> None:
         """A 1xx answer other than 101."""
         raise AssertionError
 
-    def response_head(self, head: ResponseHead, body: bytes, last: bool) -> None:
+    def response_head(self, head: Response, body: bytes, last: bool) -> None:
         """The final answer's head, with what came of its body in the same read."""
         raise AssertionError
 
     def response_body(self, data: bytes, last: bool) -> None:
-        """More of the answer's body, framed as it goes to the client."""
+        """More of the answer's body; chunked as it came when that is how it goes to the client (`decodes`)."""
+        raise AssertionError
+
+    def response_trailers(self, fields: list[Header]) -> None:
+        """The end of the answer, with trailers that were not part of its framing."""
         raise AssertionError
 
     def switched(self, head: ResponseHead, rest: bytes) -> None:
@@ -86,11 +105,15 @@ class Relay(Waiter):
         raise AssertionError
 
     def request_body(self, data: bytes, last: bool) -> None:
-        """More of the request's body, framed as it goes to the target."""
+        """More of the request's body, without framing."""
+        raise AssertionError
+
+    def request_trailers(self, fields: list[Header]) -> None:
+        """The end of the request, with trailers."""
         raise AssertionError
 
     def request_failed(self, error: ProxyError) -> None:
-        """The client broke the rules, or was too slow, in the middle of its request."""
+        """The client broke the rules, was too slow in the middle of its request, or has waited as long as it wanted."""
         raise AssertionError
 
     def downstream_lost(self) -> None:
@@ -106,36 +129,67 @@ class Relay(Waiter):
         raise AssertionError
 
 
-class Downstream(Timed):
-    """The client's connection, or its stream."""
+class Connection(Timed):
+    """A connection as the worker sees it: it drains, it cuts, and some are flushed at the end of the loop's turn."""
+
+    def flush(self) -> None:
+        """Sends what was gathered; see `Services.flush_soon`."""
+
+    def begin_drain(self) -> None:
+        """Tells the client to go elsewhere with new requests, where the protocol can."""
+
+    def close_idle(self) -> None:
+        """Closes when nothing is under way; otherwise when nothing is any more."""
+        raise AssertionError
+
+    def cut(self) -> None:
+        """Ends the connection and what runs on it."""
+        raise AssertionError
+
+    def cut_target(self, slot: int) -> None:
+        """Ends what is in flight at a target."""
+        raise AssertionError
+
+
+class Downstream(Connection):
+    """The client's connection, or a stream of it."""
 
     def __init__(self) -> None:
         super().__init__()
-        self.client: str = ""
-        # Chunked bodies reach this client without their framing.
+        # Set by `connection_made`, before anything else can happen.
+        self.client: Client | None = None
+        # Chunked answers reach this client without their framing.
         self.decodes = False
-        # What a line of the access log says between the request's id and its method.
-        self.log_piece: bytes = b""
         self.transport: Any = None
 
     def protocol(self) -> str:
         """HTTP/1.1, as the access log says it."""
         raise AssertionError
 
-    def forwarded(self, head: RequestHead) -> bytes:
-        """The field lines that tell the target about this client."""
-        raise AssertionError
+    def tunnels(self) -> bool:
+        """Whether the request is nothing but the beginning of a tunnel (RFC 8441)."""
+        return False
 
-    def send_interim(self, head: ResponseHead) -> None:
+    def sender(self) -> Client:
+        """Who sent the request."""
+        client = self.client
+        assert client is not None
+        return client
+
+    def send_interim(self, head: Response) -> None:
         """Passes on a 1xx answer."""
         raise AssertionError
 
-    def send_head(self, head: ResponseHead, body: bytes, last: bool) -> None:
+    def send_head(self, head: Response, body: bytes, last: bool) -> None:
         """Passes on an answer's head and the beginning of its body."""
         raise AssertionError
 
     def send_body(self, data: bytes, last: bool) -> None:
         """Passes on more of the body."""
+        raise AssertionError
+
+    def send_trailers(self, fields: list[Header]) -> None:
+        """Ends an answer with trailers, where this client can have them."""
         raise AssertionError
 
     def send_own(self, error: ProxyError, retry_after: int) -> i64:
@@ -172,12 +226,16 @@ class Upstream(Reusable):
         # How many exchanges it carried before this one.
         self.uses: i64 = 0
 
-    def start(self, relay: Relay, data: bytes, last: bool) -> None:
+    def start(self, relay: Relay, body: bytes, last: bool) -> None:
         """Sends a request's head and the beginning of its body, and reports the answer to `relay`."""
         raise AssertionError
 
     def send_body(self, data: bytes, last: bool) -> None:
         """Sends more of the request's body."""
+        raise AssertionError
+
+    def send_trailers(self, fields: list[Header]) -> None:
+        """Ends the request with trailers."""
         raise AssertionError
 
     def hold(self) -> None:
@@ -258,6 +316,8 @@ class Services:
         self.report = report
         self.deadlines = Deadlines()
         self.idle = IdleConnections()
+        self.literals = Literals()
+        self.floods = FloodLimits()
         self.number: i64 = 0
         self.id_block: bytes = b""
         # Set by the data path before the first connection.
@@ -269,8 +329,9 @@ class Services:
         self.soon: Callable[[Callable[[], None]], object] = call_now
         self.later: Callable[[float, Callable[[], None]], object] = never
         # Open connections of clients, and the tunnels that some of them became.
-        self.downstreams: set[Downstream] = set()
+        self.downstreams: set[Connection] = set()
         self.tunnels: list[Timed] = []
+        self._unflushed: list[Connection] = []
         self._wall_offset: i64 = 0
         self._second: i64 = -1
         self._prefix = ""
@@ -288,18 +349,52 @@ class Services:
         assert snapshot is not None
         return snapshot
 
-    def switched(self, downstream: Downstream) -> None:
+    def joined(self, connection: Connection) -> bool:
+        """A client has connected; false when there are too many."""
+        self.connections += 1
+        open_here = self.connections + len(self.tunnels)
+        self.ledger.set_worker(WORKER_CONNECTIONS, open_here)
+        self.deadlines.add(connection)
+        self.downstreams.add(connection)
+        limit = self.world().limits.connections
+        return not (limit and self.ledger.connections() > limit) and self.connections <= self.most_connections
+
+    def left(self, connection: Connection) -> None:
+        """A client's connection has closed."""
+        self.switched(connection)
+        self.ledger.set_worker(WORKER_CONNECTIONS, self.connections + len(self.tunnels))
+
+    def switched(self, connection: Connection) -> None:
         """A connection became a tunnel: from now on it is counted there."""
         self.connections -= 1
-        self.deadlines.remove(downstream)
-        self.downstreams.discard(downstream)
+        self.deadlines.remove(connection)
+        self.downstreams.discard(connection)
+
+    def replaced(self, before: Connection, after: Connection) -> None:
+        """A connection turned out to speak another protocol."""
+        self.deadlines.remove(before)
+        self.downstreams.discard(before)
+        self.deadlines.add(after)
+        self.downstreams.add(after)
 
     def refused(self, downstream: Downstream, error: ProxyError) -> None:
         """A connection was answered before there was an exchange: counted and logged all the same."""
         self.ledger.add_worker(WORKER_OWN_ANSWERS + error.status // 100 - 1, 1)
         log = self.log
         if log is not None:
-            log.write(refusal(self.stamp(self.clock()), downstream.client, error))
+            log.write(refusal(self.stamp(self.clock()), downstream.sender().name, downstream.protocol(), error))
+
+    def flush_soon(self, connection: Connection) -> None:
+        """Has a connection flushed at the end of this turn of the loop, once for all that is gathered until then."""
+        if not self._unflushed:
+            self.soon(self._flush)
+        self._unflushed.append(connection)
+
+    def _flush(self) -> None:
+        unflushed = self._unflushed
+        self._unflushed = []
+        for connection in unflushed:
+            connection.flush()
 
     def wake(self, room: WaitingRoom) -> None:
         """A target has room: those who wait are looked at, not from here, where an exchange is about to end."""

@@ -14,8 +14,10 @@ from mypy_extensions import i64
 from equipoise.errors import RETRY_IF_SAFE, RETRY_NEVER, ProxyError, upstream_failed
 from equipoise.proxy.sides import Relay, Services, Upstream
 from equipoise.state.connections import NO_DEADLINE
-from equipoise.wire.chunked import ChunkedReader
+from equipoise.wire.chunked import LAST_CHUNK, ChunkedReader, chunk, last_chunk
+from equipoise.wire.hpack_header import Header
 from equipoise.wire.http1 import ResponseHead
+from equipoise.wire.message import fields_of, lines_of
 
 # How the body at hand ends.
 HEAD: Final = 0
@@ -44,6 +46,7 @@ class UpstreamHttp1(Upstream):
         # The connection.
         self.services = services
         self.write: Any = None
+        self.secure = False
         self.idle = False
         self.held_back = False
         # The exchange.
@@ -60,9 +63,17 @@ class UpstreamHttp1(Upstream):
 
     # -- the exchange's side
 
-    def start(self, relay: Relay, data: bytes, last: bool) -> None:
+    def start(self, relay: Relay, body: bytes, last: bool) -> None:
         """See `Upstream.start`."""
         self.relay = relay
+        data = relay.request_http1()
+        if relay.chunked:
+            if body:
+                data += chunk(body)
+            if last:
+                data += LAST_CHUNK
+        elif body:
+            data += body
         self.idle = False
         self.uses += 1
         self.sent_whole = last
@@ -76,8 +87,21 @@ class UpstreamHttp1(Upstream):
         """See `Upstream.send_body`."""
         self.sent_whole = last
         self.deadline = self.services.now + self.services.world().limits.response_ns
-        if data:
+        relay = self.relay
+        if relay is not None and relay.chunked:
+            if data:
+                self.write(chunk(data))
+            if last:
+                self.write(LAST_CHUNK)
+        elif data:
             self.write(data)
+
+    def send_trailers(self, fields: list[Header]) -> None:
+        """See `Upstream.send_trailers`; a body of a length that was told has no place for them."""
+        self.sent_whole = True
+        relay = self.relay
+        if relay is not None and relay.chunked:
+            self.write(last_chunk(lines_of(fields)))
 
     def hold(self) -> None:
         """See `Upstream.hold`. The target is not to blame while the client does not read."""
@@ -110,7 +134,9 @@ class UpstreamHttp1(Upstream):
         # asyncio's wrapper allows no recv; the descriptor is the transport's and stays open.
         raw = socket.socket(fileno=self.transport.get_extra_info("socket").fileno())
         try:
-            raw.recv(1, socket.MSG_PEEK | socket.MSG_DONTWAIT)
+            # Over TLS there may be session tickets to read.
+            if raw.recv(1, socket.MSG_PEEK | socket.MSG_DONTWAIT) and self.secure:
+                return True
         except BlockingIOError:
             return True
         except OSError:
@@ -143,6 +169,7 @@ class UpstreamHttp1(Upstream):
         """See asyncio.Protocol."""
         self.transport = transport
         self.write = transport.write
+        self.secure = transport.get_extra_info("ssl_object") is not None
         transport.set_write_buffer_limits(HIGH_WATER, LOW_WATER)
         self.services.deadlines.add(self)
 
@@ -244,7 +271,10 @@ class UpstreamHttp1(Upstream):
             chunks = ChunkedReader(MAX_HEAD, MAX_FIELDS, relay.decodes)
             self.chunks = chunks
             body = chunks.feed(rest) if rest else b""
-            if chunks.done:
+            if chunks.trailers:
+                relay.response_head(head, body, False)
+                self._end_with_trailers(relay, chunks)
+            elif chunks.done:
                 self._end(relay, head, body, len(chunks.rest))
             else:
                 relay.response_head(head, body, False)
@@ -273,7 +303,11 @@ class UpstreamHttp1(Upstream):
             chunks = self.chunks
             assert chunks is not None
             body = chunks.feed(data)
-            if chunks.done:
+            if chunks.trailers:
+                if body:
+                    relay.response_body(body, False)
+                self._end_with_trailers(relay, chunks)
+            elif chunks.done:
                 self._end(relay, None, body, len(chunks.rest))
             elif body:
                 relay.response_body(body, False)
@@ -281,7 +315,23 @@ class UpstreamHttp1(Upstream):
             relay.response_body(data, False)
 
     def _end(self, relay: Relay, head: ResponseHead | None, body: bytes, excess: i64) -> None:
-        """The answer is complete: frees the connection first, so that the next exchange may have it."""
+        """The answer is complete."""
+        self._free(excess)
+        if head is not None:
+            relay.response_head(head, body, True)
+        else:
+            relay.response_body(body, True)
+
+    def _end_with_trailers(self, relay: Relay, chunks: ChunkedReader) -> None:
+        """The answer is complete, and there are trailers that are not in its framing."""
+        if self.relay is None:
+            # The client left while the body went to it.
+            return
+        self._free(len(chunks.rest))
+        relay.response_trailers(fields_of(chunks.trailers))
+
+    def _free(self, excess: i64) -> None:
+        """Lets go of the connection before the answer's end is told, so that the next exchange may have it."""
         self.relay = None
         self.chunks = None
         self.mode = HEAD
@@ -294,10 +344,6 @@ class UpstreamHttp1(Upstream):
             self.deadline = self.services.now + IDLE_NS
         else:
             self.transport.close()
-        if head is not None:
-            relay.response_head(head, body, True)
-        else:
-            relay.response_body(body, True)
 
     def _switch(self, relay: Relay, head: ResponseHead, rest: bytes) -> None:
         if relay.head.upgrade is None or head.upgrade is None or not self.sent_whole:

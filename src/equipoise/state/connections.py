@@ -6,7 +6,7 @@ Refuses to know: protocols and sockets; it calls `expire` and `close`.
 
 from typing import Final
 
-from mypy_extensions import i64
+from mypy_extensions import i64, trait
 
 # A deadline that never comes.
 NO_DEADLINE: Final = (1 << 63) - 1
@@ -65,17 +65,25 @@ class Deadlines:
 
 
 class Stack:
-    """What is idle to one target.
+    """What can take a request to one target: connections that are idle, and those that many requests share.
 
     Shut when the target's address changes, so that no connection to the old one comes back.
     """
 
     def __init__(self) -> None:
         self.connections: list[Reusable] = []
+        self.shared: list[Shared] = []
         self.shut = False
 
     def take(self) -> "Reusable | None":
-        """The connection that was idle for the shortest time; none when there is none."""
+        """A stream of the first shared connection that has room, or what was idle for the shortest time, or none."""
+        for shared in self.shared:
+            if shared.has_room():
+                return shared.open()
+        return self.take_alone()
+
+    def take_alone(self) -> "Reusable | None":
+        """The connection that was idle for the shortest time, for nobody else to use; none when there is none."""
         return self.connections.pop() if self.connections else None
 
 
@@ -100,8 +108,25 @@ class Reusable(Timed):
         raise AssertionError("is_open is missing")
 
 
+@trait
+class Shared:
+    """A connection to a target that carries many exchanges at once."""
+
+    def has_room(self) -> bool:
+        """Whether one more exchange may begin now."""
+        raise AssertionError("has_room is missing")
+
+    def open(self) -> Reusable:
+        """Takes the place of an exchange; there is room."""
+        raise AssertionError("open is missing")
+
+    def retire(self) -> None:
+        """Takes no more; closes when those that it carries have ended."""
+        raise AssertionError("retire is missing")
+
+
 class IdleConnections:
-    """Idle upstream connections, by the slot of their target; the last one used is the first one reused."""
+    """Upstream connections that can take a request, by the slot of their target; of idle ones the last used first."""
 
     def __init__(self) -> None:
         self.by_slot: dict[int, Stack] = {}
@@ -141,6 +166,10 @@ class IdleConnections:
             return
         stack.shut = True
         connections = stack.connections
+        shared = stack.shared
         stack.connections = []
+        stack.shared = []
         for connection in connections:
             connection.close()
+        for each in shared:
+            each.retire()

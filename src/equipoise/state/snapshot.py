@@ -8,12 +8,12 @@ the old one finishes under it.
 """
 
 from collections.abc import Callable
-from typing import Final
+from typing import Any, Final
 
 import msgspec
 from mypy_extensions import i64
 
-from equipoise.model import LimitsSpec, PoolSpec, TargetSpec, TargetState, World
+from equipoise.model import LimitsSpec, PoolSpec, TargetSpec, TargetState, TargetTlsSpec, World
 from equipoise.policy.balance import Algorithm, Loads
 from equipoise.policy.retry import Budget
 from equipoise.policy.routing import Route, Router
@@ -22,17 +22,38 @@ from equipoise.state.ledger import Ledger, PoolLoads
 from equipoise.state.waiting import WaitingRoom
 
 NS_PER_SECOND = 1_000_000_000
-# What a line of the access log says behind the bytes, of a request without a body that went well.
-LOG_END: Final = b',"body":null,"cache":"off","error":null,"why":%b}\n'
+# What a line of the access log says behind the body, of a request that went well.
+LOG_END: Final = b',"cache":"off","error":null,"why":%b'
 
 # Makes an algorithm by its name for the loads of a pool; the worker passes one that brings the random generator.
 AlgorithmMaker = Callable[[str, Loads], Algorithm]
+# Gives two TLS contexts for a target, the second without HTTP/2: the same two for as long as nothing of it changes.
+TlsMaker = Callable[[TargetTlsSpec], tuple[Any, Any]]
+
+
+def no_tls(spec: TargetTlsSpec) -> tuple[Any, Any]:
+    """The maker of somebody who has no https targets."""
+    raise ValueError(f"nobody here makes TLS contexts, as for {spec.server_name}")
 
 
 class Target:
-    """A target as an exchange needs it."""
+    """A target as an exchange needs it.
 
-    def __init__(self, pool: str, spec: TargetSpec) -> None:
+    Attributes:
+        scheme: "http", "https" or "h2c".
+        tls: its ssl.SSLContext, which offers HTTP/2 and HTTP/1.1; None unless the scheme is "https".
+        tls_http1: the same, which offers HTTP/1.1 only: an Upgrade needs it.
+        server_name: what to ask for and to find in the certificate; None without TLS.
+    """
+
+    def __init__(self, pool: str, spec: TargetSpec, make_tls: TlsMaker) -> None:
+        self.scheme = spec.scheme
+        self.tls: Any = None
+        self.tls_http1: Any = None
+        self.server_name: str | None = None
+        if spec.tls is not None:
+            self.tls, self.tls_http1 = make_tls(spec.tls)
+            self.server_name = spec.tls.server_name
         self.name = spec.name
         self.slot: i64 = spec.slot
         self.host = spec.host
@@ -43,12 +64,26 @@ class Target:
         # What a line of the access log says between the status and the time of a request that needed one attempt.
         self.log_piece = b',"target":%b,"pool":%b,"attempts":1,"duration_ms":' % (json_text(spec.name), json_text(pool))
 
+    def is_reached_as(self, other: "Target") -> bool:
+        """Whether a connection to one of the two is as good for the other."""
+        return (
+            self.addresses == other.addresses
+            and self.scheme == other.scheme
+            and self.tls is other.tls
+            and self.server_name == other.server_name
+        )
+
 
 class Pool:
     """The targets of a pool that may be chosen now, and how."""
 
     def __init__(
-        self, spec: PoolSpec, loads: PoolLoads, algorithm: Algorithm, kept: tuple[Budget, WaitingRoom]
+        self,
+        spec: PoolSpec,
+        loads: PoolLoads,
+        algorithm: Algorithm,
+        kept: tuple[Budget, WaitingRoom],
+        make_tls: TlsMaker = no_tls,
     ) -> None:
         """Is built from what the supervisor said.
 
@@ -57,6 +92,7 @@ class Pool:
             loads: the numbers of the targets that may be chosen.
             algorithm: chooses by them.
             kept: what outlives changes.
+            make_tls: for https targets.
         """
         self.name = spec.name
         self.algorithm_name = spec.algorithm
@@ -67,7 +103,7 @@ class Pool:
         self.attempts = spec.retry.attempts
         self.retry_buffer: i64 = spec.retry.buffer
         self.failure_statuses = frozenset(spec.failure_statuses)
-        self.targets = [Target(spec.name, target) for target in choosable(spec)]
+        self.targets = [Target(spec.name, target, make_tls) for target in choosable(spec)]
         # Why a target was picked, for the access log, by the number in flight there: made once, not for each request.
         self.reasons = [f"{spec.algorithm}: {count} in flight, {len(self.targets)} targets" for count in range(256)]
         # The rest of a line of the access log from there on, for a request that went well.
@@ -80,7 +116,7 @@ class Pool:
         return f"{self.algorithm_name}: {in_flight} in flight, {len(self.targets)} targets"
 
     def log_end(self, in_flight: i64) -> bytes:
-        """The end of its line of the access log, from the body on."""
+        """What its line of the access log says behind the body."""
         if in_flight < 256:
             return self.log_ends[in_flight]
         return LOG_END % json_text(self.reason(in_flight))
@@ -95,6 +131,7 @@ class Limits:
         self.request_body: i64 = spec.request_body
         self.header_count: i64 = spec.header_count
         self.connections: i64 = spec.connections
+        self.streams: i64 = spec.streams
         self.head_ns: i64 = int(spec.head_timeout * NS_PER_SECOND)
         self.body_ns: i64 = int(spec.body_timeout * NS_PER_SECOND)
         self.idle_ns: i64 = int(spec.idle_timeout * NS_PER_SECOND)
@@ -124,7 +161,13 @@ class Snapshot:
         return {target.slot: (pool.name, target.name) for pool in self.world.pools for target in pool.targets}
 
 
-def build(world: World, before: "Snapshot | None", ledger: Ledger, make: AlgorithmMaker) -> Snapshot:
+def build(
+    world: World,
+    before: "Snapshot | None",
+    ledger: Ledger,
+    make: AlgorithmMaker,
+    make_tls: TlsMaker = no_tls,
+) -> Snapshot:
     """Makes the snapshot of a world.
 
     Args:
@@ -132,6 +175,10 @@ def build(world: World, before: "Snapshot | None", ledger: Ledger, make: Algorit
         before: the snapshot in force; pools that did not change are taken over whole.
         ledger: the worker's.
         make: makes algorithms by name.
+        make_tls: makes the TLS contexts of https targets.
+
+    Raises:
+        ValueError, OSError: as `make` and `make_tls` do.
     """
     old = {} if before is None else {spec.name: spec for spec in before.world.pools}
     pools: dict[str, Pool] = {}
@@ -153,7 +200,7 @@ def build(world: World, before: "Snapshot | None", ledger: Ledger, make: Algorit
                 budget = before.pools[spec.name].budget
         waiting.limit = spec.queue.size
         waiting.timeout_ns = int(spec.queue.timeout * NS_PER_SECOND)
-        pools[spec.name] = Pool(spec, loads, algorithm, (budget, waiting))
+        pools[spec.name] = Pool(spec, loads, algorithm, (budget, waiting), make_tls)
     return Snapshot(world, pools)
 
 

@@ -31,6 +31,8 @@ TRAILER_FIELDS: Final = interest(
 HEX: Final = b"0123456789abcdefABCDEF"
 # 17 hex digits would overflow; 15 are 2^60 bytes and enough for any chunk. A longer one is an attack, not a file.
 MAX_CHUNK_DIGITS: Final = 15
+# The end of a body without trailers.
+LAST_CHUNK: Final = b"0\r\n\r\n"
 # A chunk-size line with extensions; nginx and Go stop at 4 KiB too.
 MAX_CHUNK_LINE: Final = 4096
 # Where in the extensions of a chunk-size line a byte stands; the line may end in COMPLETE, IN_NAME and IN_VALUE.
@@ -79,13 +81,15 @@ class ChunkedReader:
         Args:
             max_trailer: most bytes of the trailer section.
             max_count: most trailer fields.
-            decode: give the chunks' data alone, without the framing and the trailers.
+            decode: give the chunks' data alone; the trailers are in `trailers`.
         """
         self.max_trailer = max_trailer
         self.max_count = max_count
         self.decode = decode
         self.done = False
         self.rest: bytes = b""
+        # The trailer section, in runs of whole lines, of a decoded body.
+        self.trailers: list[bytes] = []
         # Bytes of data in the chunks begun so far.
         self.size: i64 = 0
         # Bytes of the chunk at hand still to come; its CRLF is counted with them. 0: a size line is next.
@@ -185,6 +189,8 @@ class ChunkedReader:
             if not self.decode:
                 pieces.extend(trailers.keep)
                 pieces.append(b"\r\n")
+            else:
+                self.trailers = trailers.keep
             self.done = True
             self.rest = data[trailers.at :]
         else:
@@ -255,3 +261,17 @@ def follow(state: i64, byte: i64) -> i64:
     if state == COMPLETE or not TOKEN[byte]:
         return INVALID
     return IN_NAME if state in (AT_NAME, IN_NAME) else IN_VALUE
+
+
+def chunk(data: bytes) -> bytes:
+    """One chunk, of at least one byte: an empty one would be the last."""
+    return b"%x\r\n%b\r\n" % (len(data), data)
+
+
+def last_chunk(trailers: bytes) -> bytes:
+    """The end of a body.
+
+    Args:
+        trailers: whole field lines, each with its CRLF.
+    """
+    return b"0\r\n%b\r\n" % trailers

@@ -44,6 +44,7 @@ PROXY_AUTHENTICATE: Final = 18
 PROXY_AUTHORIZATION: Final = 19
 GRPC_STATUS: Final = 20
 GRPC_TIMEOUT: Final = 21
+CONTENT_TYPE: Final = 22
 KINDS: Final[dict[bytes, int]] = {
     b":method": METHOD,
     b":scheme": SCHEME,
@@ -66,6 +67,7 @@ KINDS: Final[dict[bytes, int]] = {
     b"proxy-authorization": PROXY_AUTHORIZATION,
     b"grpc-status": GRPC_STATUS,
     b"grpc-timeout": GRPC_TIMEOUT,
+    b"content-type": CONTENT_TYPE,
 }
 
 CONNECTION_NAMES: Final = frozenset(

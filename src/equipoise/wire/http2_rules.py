@@ -17,8 +17,11 @@ from equipoise.wire.hpack_header import (
     BAD_NAME,
     BAD_VALUE,
     CONTENT_LENGTH,
+    CONTENT_TYPE,
     COOKIE,
     EXPECT,
+    GRPC_STATUS,
+    GRPC_TIMEOUT,
     HOST,
     MALFORMED,
     METHOD,
@@ -49,6 +52,9 @@ FRAMING: Final = 1 << CONTENT_LENGTH | 1 << HOST | 1 << EXPECT
 HEAD_ONLY: Final = 1 << TE | 1 << TRAILER | 1 << X_FORWARDED_FOR | 1 << X_FORWARDED_HOST | 1 << X_FORWARDED_PROTO
 
 
+NO_FIELDS: Final[list[Header]] = []
+
+
 def malformed(stream: i64, detail: str) -> Http2Error:
     """A message that is treated as a stream error (8.1.1)."""
     return stream_error(PROTOCOL_ERROR, stream, detail)
@@ -59,7 +65,9 @@ class Message:
 
     Attributes:
         stream: the stream it came on.
+        fields: the header list, as it came.
         content_length: bytes of the body; -1 when it was not said.
+        content_type: value of the Content-Type field.
         trailer: value of the Trailer field.
         request_id: value of the first X-Request-Id.
         cookies: how many Cookie fields there are; see `http2_passing.join_cookies`.
@@ -68,7 +76,9 @@ class Message:
 
     def __init__(self, stream: i64) -> None:
         self.stream = stream
+        self.fields: list[Header] = NO_FIELDS
         self.content_length: i64 = -1
+        self.content_type: bytes = b""
         self.trailer: bytes | None = None
         self.request_id: bytes | None = None
         self.cookies: i64 = 0
@@ -77,6 +87,13 @@ class Message:
         self._left: i64 = -1
         # Which pseudo-header fields and Host were there: a bit each, by kind.
         self._seen: i64 = 0
+
+    def find(self, name: bytes) -> bytes | None:
+        """The first value of a field, for the rare reader that needs one (routing, logging)."""
+        for field in self.fields:
+            if field.name == name:
+                return field.value
+        return None
 
     def take_data(self, size: i64, end_stream: bool) -> None:
         """Counts the body against Content-Length (8.1.1), before the bytes pass on.
@@ -105,6 +122,7 @@ class Message:
             fields: the header list.
             pseudo: kinds of the pseudo-header fields that may be there, a bit each.
         """
+        self.fields = fields
         regular = False
         for field in fields:
             flags = field.flags
@@ -138,6 +156,8 @@ class Message:
             if self.content_length >= 0:
                 raise malformed(self.stream, "more than one Content-Length")
             self.content_length = length_of(self.stream, value)
+        elif kind == CONTENT_TYPE:
+            self.content_type = value
         elif kind == COOKIE:
             self.cookies += 1
         elif kind == TRAILER:
@@ -152,27 +172,31 @@ class Http2Request(Message):
     Attributes:
         method: as it came.
         scheme: "http" or "https" in lower case; empty for CONNECT without :protocol.
-        authority: :authority, or Host where there is none.
+        host: :authority, or Host where there is none.
         target: :path, in origin form or "*"; the authority for CONNECT without :protocol.
-        protocol: of an extended CONNECT (RFC 8441).
+        upgrade: protocol of an extended CONNECT (RFC 8441).
         expect: value of the Expect field, which the caller judges: it is no stream error.
         forwarded_for: values of X-Forwarded-For, joined.
         via: values of Via, joined.
         te_trailers: whether the client takes trailers, which gRPC insists on.
+        has_authority: whether there is an :authority.
+        grpc_timeout: value of the grpc-timeout field.
     """
 
     def __init__(self, stream: i64) -> None:
         super().__init__(stream)
         self.method: bytes = b""
         self.scheme: bytes = b""
-        self.authority: bytes = b""
+        self.host: bytes = b""
         self.target: bytes = b""
-        self.protocol: bytes | None = None
+        self.upgrade: bytes | None = None
         self.expect: bytes | None = None
         self.forwarded_for: bytes | None = None
         self.via: bytes | None = None
         self.te_trailers = False
-        self._host: bytes | None = None
+        self.has_authority = False
+        self.grpc_timeout: bytes = b""
+        self._host_field: bytes | None = None
 
     def read(self, fields: list[Header], end_stream: bool, extended: bool) -> None:
         """Takes the header list.
@@ -192,7 +216,7 @@ class Http2Request(Message):
         seen = self._seen
         if seen & 1 << METHOD == 0:
             raise malformed(self.stream, "no :method")
-        if self.method == b"CONNECT" and self.protocol is None:
+        if self.method == b"CONNECT" and self.upgrade is None:
             self._finish_connect()
         else:
             self._finish_plain()
@@ -210,15 +234,16 @@ class Http2Request(Message):
         elif kind == AUTHORITY:
             if not is_authority(value):
                 raise malformed(self.stream, "invalid :authority")
-            self.authority = value
+            self.host = value
+            self.has_authority = True
         elif kind == PROTOCOL:
-            self.protocol = value
+            self.upgrade = value
         elif kind == HOST:
-            if self._host is not None:
+            if self._host_field is not None:
                 raise malformed(self.stream, "more than one Host")
             if not is_authority(value):
                 raise malformed(self.stream, "invalid Host")
-            self._host = value
+            self._host_field = value
         elif kind == EXPECT:
             if self.expect is not None:
                 raise malformed(self.stream, "more than one Expect")
@@ -229,6 +254,8 @@ class Http2Request(Message):
             self.via = value if self.via is None else self.via + b", " + value
         elif kind == TE:
             self.te_trailers = True
+        elif kind == GRPC_TIMEOUT:
+            self.grpc_timeout = value
         else:
             super().take(kind, value)
 
@@ -237,19 +264,19 @@ class Http2Request(Message):
         need: i64 = 1 << SCHEME | 1 << PATH
         if self._seen & need != need:
             raise malformed(self.stream, "no :scheme or no :path")
-        if self.protocol is not None and (self.method != b"CONNECT" or self.content_length >= 0):
+        if self.upgrade is not None and (self.method != b"CONNECT" or self.content_length >= 0):
             # What follows is the tunnel's, not a body (RFC 9110 9.3.6).
             raise malformed(self.stream, ":protocol without CONNECT, or with Content-Length")
         if self.scheme != b"http" and self.scheme != b"https":
             raise malformed(self.stream, "scheme other than http and https")
         if not is_path(self.target) and (self.target != b"*" or self.method != b"OPTIONS"):
             raise malformed(self.stream, "invalid :path")
-        host = self._host
+        host = self._host_field
         if self._seen & 1 << AUTHORITY == 0:
-            if host is None or self.protocol is not None:
+            if host is None or self.upgrade is not None:
                 raise malformed(self.stream, "neither :authority nor Host")
-            self.authority = host
-        elif host is not None and host != self.authority and host.lower() != self.authority.lower():
+            self.host = host
+        elif host is not None and host != self.host and host.lower() != self.host.lower():
             raise malformed(self.stream, "Host is not the :authority")
 
     def _finish_connect(self) -> None:
@@ -257,15 +284,15 @@ class Http2Request(Message):
         wrong: i64 = 1 << SCHEME | 1 << PATH
         if self._seen & wrong != 0 or self._seen & 1 << AUTHORITY == 0:
             raise malformed(self.stream, "CONNECT with :scheme or :path, or without :authority")
-        host = self._host
-        if host is not None and host.lower() != self.authority.lower():
+        host = self._host_field
+        if host is not None and host.lower() != self.host.lower():
             raise malformed(self.stream, "Host is not the :authority")
-        _, colon, port = self.authority.rpartition(b":")
+        _, colon, port = self.host.rpartition(b":")
         if not colon or not port or b"]" in port:
             raise malformed(self.stream, "CONNECT without a port")
         if self.content_length >= 0:
             raise malformed(self.stream, "CONNECT with Content-Length")
-        self.target = self.authority
+        self.target = self.host
 
 
 class Http2Response(Message):
@@ -273,11 +300,13 @@ class Http2Response(Message):
 
     Attributes:
         status: 100 to 999.
+        grpc_status: value of the grpc-status field, of a gRPC call that failed without a message.
     """
 
     def __init__(self, stream: i64) -> None:
         super().__init__(stream)
         self.status: i64 = 0
+        self.grpc_status: bytes = b""
 
     def read(self, fields: list[Header], end_stream: bool, to_head: bool) -> None:
         """Takes the header list of an interim or of the final response.
@@ -313,6 +342,8 @@ class Http2Response(Message):
         """See `Message.take`."""
         if kind == STATUS:
             self.status = status_of(self.stream, value)
+        elif kind == GRPC_STATUS:
+            self.grpc_status = value
         else:
             super().take(kind, value)
 

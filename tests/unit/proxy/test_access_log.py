@@ -66,8 +66,8 @@ def test_a_json_line_has_every_documented_field(tmp_path: Path) -> None:
 def test_a_line_has_more_fields_only_when_there_is_something_in_them(tmp_path: Path) -> None:
     path = tmp_path / "log"
     log = make_log(AccessLogSpec(path=str(path)), no_trouble)
-    log.write(detailed(record(), None, truncated=False, headers=None))
-    log.write(detailed(record(), "AAEC", truncated=True, headers={"accept": "*/*"}))
+    log.write(detailed(record(), None, truncated=False, rest=(None, None)))
+    log.write(detailed(record(), "AAEC", truncated=True, rest=({"accept": "*/*"}, 14)))
     log.close()
     plain, full = (json.loads(line) for line in path.read_text(encoding="utf-8").splitlines())
     assert plain.keys() == set(Record.__struct_fields__)
@@ -75,6 +75,7 @@ def test_a_line_has_more_fields_only_when_there_is_something_in_them(tmp_path: P
         "body_base64": "AAEC",
         "body_truncated": True,
         "headers": {"accept": "*/*"},
+        "grpc_status": 14,
     }
 
 
@@ -113,7 +114,7 @@ def test_a_text_line_reads_like_the_combined_format() -> None:
 
 
 def test_a_text_line_says_what_is_not_there_with_a_dash() -> None:
-    line = encode_text([refusal("T", "192.0.2.1", client_failed("malformed", 400, "bare CR"))])
+    line = encode_text([refusal("T", "192.0.2.1", "HTTP/1.1", client_failed("malformed", 400, "bare CR"))])
     assert line == b'192.0.2.1 T "  HTTP/1.1" 400 0 - 0.000ms 0 malformed (downstream): bare CR \n'
 
 

@@ -16,7 +16,8 @@ import uvloop
 from equipoise.errors import RETRY_ALWAYS, SELF, UPSTREAM
 from equipoise.model import AccessLogSpec, TargetState
 from equipoise.policy.balance import LeastInFlight
-from equipoise.proxy.data_path import DataPath, connect_failure
+from equipoise.proxy.connector import connect_failure
+from equipoise.proxy.data_path import DataPath
 from tests.support.dialogue import GET, OK, Dialogue, limits, ok_down, only, status_of, web
 from tests.support.ledgers import ledgers, pool, target, world
 from tests.support.transport import Peer

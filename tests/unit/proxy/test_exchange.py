@@ -695,7 +695,7 @@ def test_a_request_that_breaks_the_rules_in_its_body_ends_the_attempt(dialogue: 
     client.says(b"zz\r\n")
     assert repr(a) == "aborted"
     assert status_of(client.hears()) == 400
-    assert dialogue.totals() == {"requests": 1, "bytes_in": 8}
+    assert dialogue.totals() == {"requests": 1, "bytes_in": 3}
     assert dialogue.reports == []
 
 

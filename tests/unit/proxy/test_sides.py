@@ -3,11 +3,14 @@
 import pytest
 
 from equipoise.errors import client_failed
+from equipoise.proxy.client import Client
+from equipoise.proxy.downstream_http1 import DownstreamHttp1
 from equipoise.proxy.sides import Connector, Downstream, LogPort, Relay, Services, Upstream, call_now, format_second
 from equipoise.state.connections import Stack
-from equipoise.state.snapshot import Target
+from equipoise.state.snapshot import Target, no_tls
 from tests.support.dialogue import KeptLog
 from tests.support.ledgers import ledgers, no_report, request, target
+from tests.support.transport import Clock, ScriptedLoop, Transport
 
 
 @pytest.fixture
@@ -60,16 +63,22 @@ def test_seconds_are_formatted_in_utc() -> None:
 def test_a_refusal_is_counted_and_logged(services: Services) -> None:
     log = KeptLog()
     services.log = LogPort(log, 0, ())
-    downstream = Downstream()
-    downstream.client = "192.0.2.7"
+    downstream = DownstreamHttp1(services)
+    downstream.client = Client(client_at("192.0.2.7"))
     services.refused(downstream, client_failed("head_timeout", 408, "Too slow."))
     assert services.ledger.worker(0)["own_4xx"] == 1
     (record,) = log.records
     assert (record.status, record.client, record.error) == (408, "192.0.2.7", "head_timeout (downstream): Too slow.")
 
 
+def client_at(address: str) -> Transport:
+    loop = ScriptedLoop(Clock())
+    loop.close()
+    return Transport(loop, None, (address, 50_000))
+
+
 def test_a_refusal_without_a_log_is_counted(services: Services) -> None:
-    services.refused(Downstream(), client_failed("head_timeout", 408, "Too slow."))
+    services.refused(DownstreamHttp1(services), client_failed("head_timeout", 408, "Too slow."))
     assert services.ledger.worker(0)["own_4xx"] == 1
 
 
@@ -88,4 +97,4 @@ def test_a_side_that_does_not_say_what_it_does_fails_loudly() -> None:
     with pytest.raises(AssertionError):
         Upstream(Stack()).cancel()
     with pytest.raises(AssertionError):
-        Connector().connect(Target("web", target("a", 1)), Relay(request(), decodes=False))
+        Connector().connect(Target("web", target("a", 1), no_tls), Relay(request(), decodes=False))

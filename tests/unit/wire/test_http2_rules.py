@@ -49,13 +49,13 @@ def replaced(pairs: Pairs, name: bytes, value: bytes) -> Pairs:
 
 def test_a_request_says_where_it_goes() -> None:
     message = request(*GET, (b"accept", b"*/*"), end_stream=True)
-    assert (message.method, message.scheme, message.authority, message.target) == (
+    assert (message.method, message.scheme, message.host, message.target) == (
         b"GET",
         b"https",
         b"a.test",
         b"/x?y",
     )
-    assert (message.content_length, message.protocol, message.stream) == (-1, None, STREAM)
+    assert (message.content_length, message.upgrade, message.stream) == (-1, None, STREAM)
 
 
 def test_pseudo_header_fields_may_come_in_any_order() -> None:
@@ -89,12 +89,12 @@ def test_the_schemes_are_http_and_https(scheme: bytes) -> None:
 
 
 def test_a_host_stands_in_for_a_missing_authority() -> None:
-    assert request(*without(GET, b":authority"), (b"host", b"b.test:80")).authority == b"b.test:80"
+    assert request(*without(GET, b":authority"), (b"host", b"b.test:80")).host == b"b.test:80"
 
 
 @pytest.mark.parametrize("host", [b"a.test", b"A.Test"])
 def test_a_host_may_repeat_the_authority(host: bytes) -> None:
-    assert request(*GET, (b"host", host)).authority == b"a.test"
+    assert request(*GET, (b"host", host)).host == b"a.test"
 
 
 def test_options_may_ask_about_everything() -> None:
@@ -103,7 +103,7 @@ def test_options_may_ask_about_everything() -> None:
 
 def test_a_tunnel_has_an_authority_alone() -> None:
     message = request(*CONNECT)
-    assert (message.target, message.scheme, message.protocol) == (b"a.test:443", b"", None)
+    assert (message.target, message.scheme, message.upgrade) == (b"a.test:443", b"", None)
 
 
 @pytest.mark.parametrize("authority", [b"[::1]:443", b"10.0.0.1:1"])
@@ -113,7 +113,7 @@ def test_a_tunnel_may_lead_to_an_address(authority: bytes) -> None:
 
 def test_an_extended_connect_names_its_protocol() -> None:
     message = request(*SOCKET, extended=True)
-    assert (message.protocol, message.target, message.authority) == (b"websocket", b"/x?y", b"a.test")
+    assert (message.upgrade, message.target, message.host) == (b"websocket", b"/x?y", b"a.test")
 
 
 @pytest.mark.parametrize("value", [b"", b"a", b"a b\tc", b"\xff\x80", b"a=b; c"])
