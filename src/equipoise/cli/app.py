@@ -16,6 +16,7 @@ from equipoise.cli.check import check
 from equipoise.cli.completion import rejoin_words
 from equipoise.cli.config import config
 from equipoise.cli.demo import demo
+from equipoise.cli.healthcheck import healthcheck
 from equipoise.cli.reload import reload
 from equipoise.cli.run import run
 from equipoise.cli.status import status
@@ -31,7 +32,7 @@ app = typer.Typer(
     # The pretty ones print local variables, and those may hold secrets.
     pretty_exceptions_enable=False,
 )
-for command in (run, check, demo, target, status, top, algorithm, config, reload, token):
+for command in (run, check, demo, target, status, top, algorithm, config, reload, token, healthcheck):
     app.command()(command)
 app.add_typer(targets)
 

@@ -21,16 +21,20 @@ def check(config: ConfigOption = DEFAULT_CONFIG) -> None:
     """
     from equipoise.config.load import ConfigError, load
     from equipoise.config.world import listen_addresses
+    from equipoise.runtime.tls_files import Reading
 
     allow_own_modules()
+    reading = Reading()
     try:
-        found = load(config)
+        found = load(config, examine=reading.examine)
     except ConfigError as error:
         print_problems(error.problems, config)
         raise typer.Exit(WRONG_USAGE) from None
     if found.admin.enabled and (problem := _key_problem(found)):
         typer.echo(f"admin.jwt: {problem}", err=True)
         raise typer.Exit(WRONG_USAGE)
+    for warning in reading.material.warnings:
+        typer.echo(f"warning: {warning}", err=True)
     targets = sum(len(pool.targets) for pool in found.pools.values())
     typer.echo(
         f"{config}: good; listens on {', '.join(listen_addresses(found))}, "

@@ -162,7 +162,7 @@ def run_of(data: Data) -> Run:
 def build(data: Data) -> Report:
     """Draws all conclusions."""
     facts, settings = data.facts, data.settings
-    moments = facts.moments
+    moments, cpu = facts.moments, facts.cpu_seconds
     judged = marks.judge(run_of(data))
     answered = sum(sum(bucket.answered.values()) for bucket in data.traffic.buckets)
     return Report(
@@ -184,8 +184,8 @@ def build(data: Data) -> Report:
         balancer={
             **facts.balancer,
             "connections_by_worker": facts.connections,
-            "cpu_us_per_request": round(facts.cpu_seconds / answered * 1e6, 1) if answered else None,
-            "cpu_share": round(facts.cpu_seconds / facts.cpu_window, 3),
+            "cpu_us_per_request": None if cpu is None or not answered else round(cpu / answered * 1e6, 1),
+            "cpu_share": None if cpu is None else round(cpu / facts.cpu_window, 3),
             "exit_code": facts.balancer_exit,
             "in_flight_left_at_targets": facts.in_flight_left,
         },
@@ -322,8 +322,11 @@ def _traffic_text(report: Report) -> str:
         "Balancer",
         f"  access log: {report.access_log.lines:,} lines, {report.access_log.tried_again:,} of them tried again",
         f"  connections by worker: {balancer['connections_by_worker'] or 'unknown'}",
-        f"  CPU: {balancer['cpu_us_per_request']} us a request, supervisor and health probes included",
     ]
+    cost = balancer["cpu_us_per_request"]
+    lines.append(
+        f"  CPU: {'unknown' if cost is None else f'{cost} us a request, supervisor and health probes included'}"
+    )
     return "\n".join(lines)
 
 

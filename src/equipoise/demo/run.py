@@ -6,9 +6,11 @@ Refuses to know: the command line.
 
 from pathlib import Path
 
+import msgspec
 from rich.console import Console
 
 from equipoise.demo import report as reports
+from equipoise.demo.elsewhere import Elsewhere, play_elsewhere
 from equipoise.demo.processes import DemoError
 from equipoise.demo.report import Data, Report
 from equipoise.demo.scenario import play
@@ -18,8 +20,13 @@ from equipoise.demo.view import view_for
 MET, MISSED, INTERRUPTED = 0, 1, 130
 
 
-def run(settings: DemoSettings, console: Console | None = None) -> int:
+def run(settings: DemoSettings, console: Console | None = None, elsewhere: Elsewhere | None = None) -> int:
     """Runs the demo and writes its report.
+
+    Args:
+        settings: what is run.
+        console: where it is shown; standard output when None.
+        elsewhere: where targets and balancer are that run already; None starts them here.
 
     Returns:
         0 when all marks are met, 1 when one is missed or the demo broke off, 130 after Ctrl-C.
@@ -28,13 +35,15 @@ def run(settings: DemoSettings, console: Console | None = None) -> int:
     errors = Console(stderr=True)
     try:
         with view_for(console) as view:
-            facts = play(settings, view)
+            facts = play(settings, view) if elsewhere is None else play_elsewhere(settings, elsewhere, view)
     except DemoError as error:
         say(errors, f"equipoise demo: {error}\nThe files of its processes are in {settings.report}")
         return MISSED
     except KeyboardInterrupt:
         say(errors, "equipoise demo: interrupted; all its processes have ended")
         return INTERRUPTED
+    if isinstance(workers := facts.balancer.get("workers"), int):
+        settings = msgspec.structs.replace(settings, workers=workers)
     data = reports.read(settings, facts)
     report = reports.build(data)
     text = reports.to_text(report)

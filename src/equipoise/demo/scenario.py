@@ -7,9 +7,11 @@ A single loop with a tick: no thread, no task. The processes write files; the lo
 """
 
 import signal
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
-from time import monotonic, sleep
+from time import sleep
 from typing import Final, Protocol
 
 import msgspec
@@ -19,18 +21,16 @@ from equipoise.demo.marks import Moments
 from equipoise.demo.processes import (
     Child,
     Children,
-    DemoError,
     HeldPort,
     connections_by_process,
     cpu_seconds,
     wait_until,
 )
-from equipoise.demo.settings import OWN_FILES, POST_SHARE, DemoSettings
+from equipoise.demo.settings import OWN_FILES, DemoSettings
+from equipoise.demo.traffic_child import START_TIMEOUT, TrafficChild
 
 HOST: Final = "127.0.0.1"
 TICK: Final = 0.05
-START_TIMEOUT: Final = 30.0
-FINISH_TIMEOUT: Final = 30.0
 # What the report takes from the lines with which the balancer starts.
 TOLD: Final = frozenset({"address", "compiled", "version"})
 
@@ -57,6 +57,11 @@ class Now(msgspec.Struct):
     answered: int = 0
     failed: int = 0
 
+    def take(self, traffic: TrafficChild) -> None:
+        """What the traffic says of itself."""
+        self.elapsed, self.rate = traffic.elapsed, traffic.rate
+        self.open_requests, self.answered, self.failed = traffic.open_requests, traffic.answered, traffic.failed
+
 
 class View(Protocol):
     """Whoever watches the demo run."""
@@ -69,14 +74,14 @@ class View(Protocol):
 
 
 class Facts(msgspec.Struct, frozen=True):
-    """What the run leaves behind besides its files."""
+    """What the run leaves behind besides its files. None is what was not to be seen from where the demo ran."""
 
     moments: Moments
     balancer: dict[str, object]
     connections: list[int]
-    cpu_seconds: float
+    cpu_seconds: float | None
     cpu_window: float
-    balancer_exit: int
+    balancer_exit: int | None
     in_flight_left: dict[str, int]
 
 
@@ -108,6 +113,7 @@ class TargetChild:
             *("--name", name, "--delay", str(self.view.delay_ms), "--jitter", "lognormal"),
             *("--log-every", str(self._settings.log_every), "--samples", str(file(f"target-{name}.samples"))),
             *("--seed", str(self._settings.seed * 1000 + self._number + self._requests_before)),
+            *(["--grpc"] if self._settings.grpc else []),
         ]
         out, errors = file(f"target-{name}.log"), file(f"target-{name}.err")
         self.child = self._children.start(f"target {name}", arguments, out, errors)
@@ -148,9 +154,7 @@ class Scenario:
         self._children = children
         self._targets = [TargetChild(settings, number, children) for number in range(settings.targets)]
         self._now = Now("starting", [target.view for target in self._targets])
-        self._record = Tail(settings.file("traffic.record"))
-        self._rates: list[int] = []
-        self._started = 0.0
+        self._traffic = TrafficChild(settings, children)
 
     def run(self) -> Facts:
         """From the first process to the last one's end.
@@ -163,30 +167,32 @@ class Scenario:
         self._start_targets()
         balancer, told = self._start_balancer()
         port = int(str(told["address"]).rpartition(":")[2])
-        traffic = self._start_traffic(f"http://{HOST}:{port}/")
+        self._traffic.start(f"http://{HOST}:{port}/")
+        self._view.say(f"traffic: {self._traffic.says}")
         started = round(wall_seconds() * 1000)
         cpu_start = cpu_seconds(balancer.pid)
 
         self._now.phase = "all targets up"
-        self._go_on_until(settings.kill_at, [balancer, traffic])
+        self._go_on_until(settings.kill_at, balancer)
         connections = sorted(connections_by_process(balancer.pid, port).values(), reverse=True)
         killed_at = round(wall_seconds() * 1000)
         killed.kill()
         self._view.say(f"target {killed.view.name} killed (SIGKILL)")
         self._now.phase = f"without {killed.view.name}"
-        self._go_on_until(settings.restart_at, [balancer, traffic])
+        self._go_on_until(settings.restart_at, balancer)
         restarted_at = round(wall_seconds() * 1000)
         killed.start()
         self._view.say(f"target {killed.view.name} started again")
         self._wait_for_target(killed)
         self._view.say(f"target {killed.view.name} listens again")
         self._now.phase = f"{killed.view.name} is back"
-        self._go_on_until(settings.duration, [balancer, traffic])
+        self._go_on_until(settings.duration, balancer)
 
         ended = round(wall_seconds() * 1000)
         cpu = cpu_seconds(balancer.pid) - cpu_start
         self._now.phase = "finishing"
-        self._finish_traffic(traffic)
+        self._traffic.finish()
+        self._now.take(self._traffic)
         balancer_exit = balancer.end()
         for target in self._targets:
             if target.child is not None:
@@ -206,7 +212,7 @@ class Scenario:
 
     def close(self) -> None:
         """Lets go of files and ports."""
-        self._record.close()
+        self._traffic.close()
         for target in self._targets:
             target.close()
 
@@ -246,69 +252,24 @@ class Scenario:
         self._view.say(f"the balancer listens on {told['address']} with {settings.workers} worker(s)")
         return child, told
 
-    def _start_traffic(self, url: str) -> Child:
-        settings = self._settings
-        # It is told when to stop by a signal; its own limit only ends it when this process is gone.
-        arguments = [
-            *("-m", "equipoise.demo.traffic", "--url", url, "--record", str(settings.file("traffic.record"))),
-            *("--concurrency", str(settings.concurrency), "--rate", str(settings.rate)),
-            *("--duration", str(settings.duration + 60), "--post-share", str(POST_SHARE), "--seed", str(settings.seed)),
-        ]
-        out = settings.file("traffic.log")
-        child = self._children.start("the traffic", arguments, out, settings.file("traffic.err"))
-        with Tail(out) as log:
-
-            def ready() -> bool:
-                child.check()
-                return any(line.get("event") == "started" for line in log.read())
-
-            wait_until(ready, START_TIMEOUT, "the start of the traffic")
-        self._started = monotonic()
-        rate, open_requests = (
-            f"{settings.rate:g} requests a second",
-            f"{settings.concurrency} requests open at any time",
-        )
-        self._view.say(f"traffic: {rate if settings.rate else open_requests}")
-        return child
-
-    def _go_on_until(self, elapsed: float, running: list[Child]) -> None:
+    def _go_on_until(self, elapsed: float, balancer: Child) -> None:
         """Watches until this many seconds after the start of the traffic."""
         while True:
-            self._look(running)
-            left = self._started + elapsed - monotonic()
+            self._look(balancer)
+            left = elapsed - self._traffic.elapsed
             if left <= 0:
                 return
             sleep(min(TICK, left))
 
-    def _look(self, running: list[Child]) -> None:
-        for child in running:
-            child.check()
+    def _look(self, balancer: Child) -> None:
+        balancer.check()
         for target in self._targets:
             if target.child is not None:
                 target.child.check()
                 target.read()
-        self._read_record()
-        self._now.elapsed = monotonic() - self._started
+        self._traffic.read()
+        self._now.take(self._traffic)
         self._view.show(self._now)
-
-    def _read_record(self) -> None:
-        now = self._now
-        for line in self._record.read():
-            bucket = line.get("bucket")
-            if bucket is None:
-                continue
-            answered = sum(bucket["answered"].values())
-            now.answered += answered
-            now.failed += sum(bucket["failed"].values())
-            now.open_requests = bucket["in_flight"]
-            self._rates = [*self._rates[-9:], answered]
-            now.rate = sum(self._rates) * 10 / len(self._rates)
-
-    def _finish_traffic(self, traffic: Child) -> None:
-        code = traffic.end(FINISH_TIMEOUT)
-        self._read_record()
-        if code != 0:
-            raise DemoError(f"the traffic ended with {code}")
 
 
 def balancer_config(settings: DemoSettings, targets: list[TargetView]) -> str:
@@ -328,12 +289,17 @@ def balancer_config(settings: DemoSettings, targets: list[TargetView]) -> str:
         f"algorithm = {text(settings.algorithm)}",
         "",
         "[pools.default.health]",
-        'type = "http"',
-        'path = "/healthz"',
+        *(['type = "grpc"'] if settings.grpc else ['type = "http"', 'path = "/healthz"']),
         "",
     ]
+    scheme = "h2c" if settings.grpc else "http"
     for target in targets:
-        lines += ["[[pools.default.targets]]", f"name = {text(target.name)}", f'url = "http://{target.address}"', ""]
+        lines += [
+            "[[pools.default.targets]]",
+            f"name = {text(target.name)}",
+            f'url = "{scheme}://{target.address}"',
+            "",
+        ]
     lines += ["[access_log]", f"path = {text(str(settings.file('access.log').absolute()))}", ""]
     lines += ["[admin]", "enabled = false", ""]
     return "\n".join(lines)
@@ -354,15 +320,20 @@ def play(settings: DemoSettings, view: View) -> Facts:
         DemoError: a process does not start, or ends by itself.
     """
     prepare(settings.report)
-    # SIGTERM and SIGHUP end the demo as Ctrl-C does, through the same clean-up.
+    with unwinding(), Children() as children:
+        scenario = Scenario(settings, view, children)
+        try:
+            return scenario.run()
+        finally:
+            scenario.close()
+
+
+@contextmanager
+def unwinding() -> Iterator[None]:
+    """SIGTERM and SIGHUP end what runs within as Ctrl-C does, through the same clean-up."""
     previous = {number: signal.signal(number, signal.default_int_handler) for number in (signal.SIGTERM, signal.SIGHUP)}
     try:
-        with Children() as children:
-            scenario = Scenario(settings, view, children)
-            try:
-                return scenario.run()
-            finally:
-                scenario.close()
+        yield
     finally:
         for number, handler in previous.items():
             signal.signal(number, handler)

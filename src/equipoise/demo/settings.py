@@ -4,6 +4,7 @@ Owns: the settings, what makes sense, the speeds of the targets, where files go.
 Refuses to know: the command line, processes.
 """
 
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Final
 
@@ -40,6 +41,9 @@ OWN_FILES: Final = (
 )
 
 
+GRPC_MISSING: Final = 'it takes grpcio, which "equipoise[grpc]" installs'
+
+
 class UsageError(Exception):
     """Settings that make no demo; the message is for the user."""
 
@@ -58,6 +62,7 @@ class DemoSettings(msgspec.Struct, frozen=True):
     delay_ms: float = MEAN_DELAY_MS
     algorithm: str = "least_in_flight"
     seed: int = 1
+    grpc: bool = False
 
     def with_timeline(self, kill_at: float | None, restart_at: float | None) -> "DemoSettings":
         """The same, with the moments that are given; the kill after a third of the time, the restart after two."""
@@ -89,6 +94,8 @@ class DemoSettings(msgspec.Struct, frozen=True):
         """
         if self.targets < 2:
             raise UsageError("--targets: at least 2, because one of them is killed")
+        if self.grpc and not has_grpc():
+            raise UsageError(f"--grpc: {GRPC_MISSING}")
         if self.workers < 1:
             raise UsageError("--workers: at least 1")
         if self.concurrency < 1 or self.rate < 0:
@@ -121,6 +128,11 @@ class DemoSettings(msgspec.Struct, frozen=True):
     def file(self, name: str) -> Path:
         """A file of the report."""
         return self.report / name
+
+
+def has_grpc() -> bool:
+    """Whether grpcio is installed."""
+    return find_spec("grpc") is not None
 
 
 def even_number(targets: int) -> int:

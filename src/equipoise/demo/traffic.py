@@ -1,10 +1,11 @@
 """The demo's traffic as a process: `python -m equipoise.demo.traffic`.
 
 Owns: how many requests are open (closed loop) or how many start a second (open loop), the mix of methods, the record.
-Refuses to know: HTTP (traffic_http), targets, the timeline of the demo.
+Refuses to know: HTTP (traffic_http), gRPC (traffic_grpc), targets, the timeline of the demo.
 
 Closed loop: C connections, each sends its next request as soon as the last one is answered. Open loop: requests are due
-at random moments with a steady mean rate, and each takes an idle connection or a new one.
+at random moments with a steady mean rate, and each takes an idle connection or a new one. With gRPC, a connection is a
+caller: many of them share one.
 """
 
 import argparse
@@ -16,7 +17,7 @@ from contextlib import suppress
 from pathlib import Path
 from random import Random
 from time import monotonic
-from typing import Final
+from typing import TYPE_CHECKING, Final
 from urllib.parse import urlsplit
 
 import msgspec
@@ -26,6 +27,9 @@ from equipoise.demo.lines import encode, rfc3339, wall_seconds
 from equipoise.demo.record import BUCKET_MS, Failure, Record
 from equipoise.demo.target import Ticks
 from equipoise.demo.traffic_http import Client, Job
+
+if TYPE_CHECKING:
+    from equipoise.demo.traffic_grpc import Channels, GrpcClient
 
 # An answer later than this is no answer: the slowest of the demo's delays is far below it.
 REQUEST_TIMEOUT: Final = 20.0
@@ -45,6 +49,7 @@ class TrafficSettings(msgspec.Struct, frozen=True):
     duration: float = 60.0
     post_share: float = 0.1
     seed: int | None = None
+    grpc: bool = False
 
 
 class TrafficProcess:
@@ -63,8 +68,9 @@ class TrafficProcess:
         self._stopping = asyncio.Event()
         self._ended = asyncio.Event()
         # While it runs.
-        self._clients: list[Client] = []
-        self._idle: list[Client] = []
+        self._channels: Channels | None = None
+        self._clients: list[Client | GrpcClient] = []
+        self._idle: list[Client | GrpcClient] = []
         self._sent = 0
         self._owed = 0.0
 
@@ -93,15 +99,24 @@ class TrafficProcess:
         summary = self._record.finish(int(wall_seconds() * 1000))
         _say("stopped", **msgspec.to_builtins(summary))
 
-    def _add_client(self) -> Client:
-        client = Client(self._host, self._port, self._on_end)
+    def _add_client(self) -> "Client | GrpcClient":
+        client = self._new_client()
         self._clients.append(client)
         return client
 
-    def _send(self, client: Client) -> None:
+    def _new_client(self) -> "Client | GrpcClient":
+        if not self._settings.grpc:
+            return Client(self._host, self._port, self._on_end)
+        from equipoise.demo.traffic_grpc import Channels, GrpcClient  # noqa: PLC0415 (the extra may be absent)
+
+        if self._channels is None:
+            self._channels = Channels(self._host, self._port)
+        return GrpcClient(self._channels, self._on_end)
+
+    def _send(self, client: "Client | GrpcClient") -> None:
         self._sent += 1
         number = self._sent
-        post = self._random.random() < self._settings.post_share
+        post = self._settings.grpc or self._random.random() < self._settings.post_share
         body = b""
         if post:
             body = b'{"order":%d,"items":["%b"]}' % (number, b"x" * self._random.randrange(400))
@@ -110,7 +125,7 @@ class TrafficProcess:
         self._record.start(method)
         client.send(job)
 
-    def _on_end(self, client: Client, target: str, latency_ms: float, failure: Failure | None) -> None:
+    def _on_end(self, client: "Client | GrpcClient", target: str, latency_ms: float, failure: Failure | None) -> None:
         if failure is None:
             self._record.answer(target, latency_ms)
         else:
@@ -123,7 +138,7 @@ class TrafficProcess:
         else:
             asyncio.get_running_loop().call_later(PAUSE_AFTER_FAILURE, self._send_next, client)
 
-    def _send_next(self, client: Client) -> None:
+    def _send_next(self, client: "Client | GrpcClient") -> None:
         if not self._stopping.is_set():
             self._send(client)
 
@@ -154,6 +169,8 @@ class TrafficProcess:
             if client.job is not None:
                 client.give_up("timeout")
             client.close()
+        if self._channels is not None:
+            await self._channels.close()
 
 
 def _say(event: str, **fields: object) -> None:
@@ -177,6 +194,7 @@ def parse(arguments: Sequence[str]) -> TrafficSettings:
     parser.add_argument("--duration", type=float, default=60.0, help="seconds")
     parser.add_argument("--post-share", type=float, default=0.1, help="share of requests that are POST with a body")
     parser.add_argument("--seed", type=int, default=None, help="makes the sequence of requests repeatable")
+    parser.add_argument("--grpc", action="store_true", help="gRPC calls, all of them POST")
     return TrafficSettings(**vars(parser.parse_args(arguments)))
 
 

@@ -47,6 +47,12 @@ class Job(msgspec.Struct):
             head + f"Content-Type: application/json\r\nContent-Length: {len(self.body)}\r\n\r\n"
         ).encode() + self.body
 
+    def failed(self, kind: str, detail: str) -> Failure:
+        """What is written down when it ends badly, now."""
+        return Failure(
+            self.request_id, self.method, round(self.start_ms, 1), round(wall_seconds() * 1000, 1), kind, detail
+        )
+
 
 # What became of a job: the target that answered and the milliseconds it took, or the failure.
 OnEnd = Callable[["Client", str, float, Failure | None], None]
@@ -199,10 +205,7 @@ class Client:
         if job is None:
             return
         self.job = None
-        failure = Failure(
-            job.request_id, job.method, round(job.start_ms, 1), round(wall_seconds() * 1000, 1), kind, detail
-        )
-        self._on_end(self, "", 0.0, failure)
+        self._on_end(self, "", 0.0, job.failed(kind, detail))
 
     def _stop_connecting(self) -> None:
         if self._connecting is not None:

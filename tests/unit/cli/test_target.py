@@ -4,6 +4,8 @@ import socket
 import subprocess
 import sys
 
+import pytest
+
 from equipoise.cli.target import JitterOption
 from equipoise.demo.delays import Jitter
 
@@ -46,3 +48,14 @@ def test_a_missing_port_is_wrong_usage() -> None:
 
 def test_the_options_words_are_the_shapes_of_the_delay() -> None:
     assert [option.value for option in JitterOption] == [shape.value for shape in Jitter]
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [["--stop-at", "1"], ["--start-at", "1"], ["--clock", "file"], ["--stop-at", "2", "--start-at", "1"]],
+)
+def test_half_a_schedule_or_one_backwards_is_wrong_usage(arguments: list[str]) -> None:
+    command = [sys.executable, "-m", "equipoise", "target", "--port", "0", *arguments]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    assert done.returncode == 2
+    assert "--stop-at" in done.stderr

@@ -39,6 +39,13 @@ def test_the_balancer_accepts_its_configuration(settings: DemoSettings) -> None:
     assert config.access_log.path == str(settings.file("access.log"))
 
 
+def test_grpc_targets_are_probed_and_called_by_grpc(settings: DemoSettings) -> None:
+    path = settings.report / "balancer.toml"
+    path.write_text(balancer_config(msgspec.structs.replace(settings, grpc=True), views("a")))
+    pool = load(path).config.pools["default"]
+    assert (pool.health.type, [target.url.partition(":")[0] for target in pool.targets]) == ("grpc", ["h2c"])
+
+
 def test_a_path_with_quotes_stays_a_path(tmp_path: Path) -> None:
     settings = DemoSettings(tmp_path / 'a "quoted" \\ place')
     path = tmp_path / "balancer.toml"

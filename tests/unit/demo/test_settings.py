@@ -1,3 +1,4 @@
+import sys
 from pathlib import Path
 
 import msgspec
@@ -59,6 +60,14 @@ def test_a_rate_makes_the_loop_open() -> None:
 def test_what_makes_no_demo_is_refused(change: dict[str, float], says: str) -> None:
     with pytest.raises(UsageError, match=says):
         msgspec.structs.replace(SETTINGS, **change).check()
+
+
+def test_grpc_needs_grpcio(monkeypatch: pytest.MonkeyPatch) -> None:
+    with_grpc = msgspec.structs.replace(SETTINGS, grpc=True)
+    with_grpc.check()
+    monkeypatch.setitem(sys.modules, "grpc", None)
+    with pytest.raises(UsageError, match=r"equipoise\[grpc\]"):
+        with_grpc.check()
 
 
 def test_the_slowest_target_takes_twice_as_long_as_the_fastest() -> None:
