@@ -7,7 +7,7 @@ import pytest
 from equipoise.model import LimitsSpec, RetrySpec, RouteSpec, TargetSpec, TargetState, World
 from equipoise.policy.balance import ALGORITHMS, Algorithm, Loads, RoundRobin
 from equipoise.state.ledger import Ledger
-from equipoise.state.snapshot import Snapshot, build, choosable
+from equipoise.state.snapshot import Makers, Snapshot, build, choosable
 from tests.support.ledgers import ledgers, pool, target, world
 
 UP, DOWN, DRAINING = TargetState.UP, TargetState.DOWN, TargetState.DRAINING
@@ -25,7 +25,7 @@ def ledger() -> Ledger:
 @pytest.fixture
 def built(ledger: Ledger) -> Callable[..., Snapshot]:
     def from_world(belief: World, before: Snapshot | None = None) -> Snapshot:
-        return build(belief, before, ledger, make)
+        return build(belief, before, ledger, Makers(make))
 
     return from_world
 
