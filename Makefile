@@ -158,4 +158,8 @@ lock: ## Resolve the dependencies of pyproject.toml anew into requirements/*.loc
 	@$(LOCKER)/bin/python -m pip install -qq --disable-pip-version-check uv
 	@$(LOCK) $(UPGRADE) pyproject.toml -o requirements/runtime.lock
 	@$(LOCK) $(UPGRADE) pyproject.toml --extra dev -c requirements/runtime.lock -o requirements/dev.lock
+	@# The image's: what its demo needs besides, and what a build takes. Both of the versions that the tests ran on.
+	@$(LOCK) pyproject.toml --extra demo -c requirements/dev.lock -o requirements/demo.lock
+	@$(LOCKER)/bin/python -c 'import tomllib; print(*tomllib.load(open("pyproject.toml", "rb"))["build-system"]["requires"], sep="\n")' \
+		| $(LOCK) - -c requirements/dev.lock -o requirements/build.lock
 	@[ ! -f benchmarks/requirements.in ] || $(LOCK) $(UPGRADE) benchmarks/requirements.in -o benchmarks/requirements.lock

@@ -19,6 +19,7 @@ COMPILED_FOLDERS: Final = ("wire", "policy", "state", "proxy")
 INTERPRETED: Final[dict[str, str]] = {
     "equipoise.proxy.access_log": "its records are msgspec structs, whose metaclass mypyc cannot build on",
     "equipoise.proxy.log_file": "runs once a batch in a thread of its own, where nothing is to be gained",
+    "equipoise.proxy.tls": "makes contexts at a change; of a handshake it sees one look-up, OpenSSL does the rest",
 }
 
 

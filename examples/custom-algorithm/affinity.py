@@ -10,7 +10,7 @@ from hashlib import blake2b
 from typing import ClassVar
 
 from equipoise.policy.balance import Algorithm, Loads
-from equipoise.wire.http1 import RequestHead
+from equipoise.wire.message import Request
 
 # A target takes at most so many times the average before its users spill over to others.
 ROOM = 1.25
@@ -25,7 +25,7 @@ class Affinity(Algorithm):
         super().__init__(loads, draw)
         self.names = [name.encode() for name in loads.names]
 
-    def pick(self, request: RequestHead, now: int, skip: list[int] | None) -> int:
+    def pick(self, request: Request, now: int, skip: list[int] | None) -> int:
         """The target that ranks highest for this user among those that have room."""
         loads = self.loads
         free = [index for index in range(int(loads.size)) if loads.free(index, skip)]

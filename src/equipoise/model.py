@@ -155,6 +155,8 @@ class PoolSpec(msgspec.Struct, frozen=True):
     """Targets that can stand in for each other, and how one of them is chosen.
 
     `slot` is the pool's own column in the ledger, next to its targets' columns: there the workers count their picks.
+    `cache_section` is where its cache lies in the shared memory: the first octet, and `max_bytes`; None while the cache
+    is switched off.
     """
 
     name: str
@@ -166,6 +168,7 @@ class PoolSpec(msgspec.Struct, frozen=True):
     panic: bool = False
     queue: QueueSpec = QueueSpec()
     cache: CacheSpec = CacheSpec()
+    cache_section: tuple[int, int] | None = None
 
 
 class RouteSpec(msgspec.Struct, frozen=True):
@@ -219,5 +222,6 @@ class World(msgspec.Struct, frozen=True):
     routes: tuple[RouteSpec, ...] = ()
     limits: LimitsSpec = LimitsSpec()
     access_log: AccessLogSpec = AccessLogSpec()
+    grpc_health: bool = False
     listeners: tuple[ListenerTlsSpec | None, ...] = ()
     files: tuple[TlsFile, ...] = ()

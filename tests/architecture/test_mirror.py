@@ -12,12 +12,19 @@ UNIT = ROOT / "tests" / "unit"
 # Module -> why no unit test of its own, and what tests it instead.
 WITHOUT_UNIT_TEST: dict[str, str] = {
     "__main__.py": "one line; the scenarios start everything through it",
+    "runtime/probe_error.py": "two exceptions without logic; test_health_checks meets both",
 }
 
 # Unit test -> what it tests, when that is no module of src.
 WITHOUT_MODULE: dict[str, str] = {
     "benchmarks/test_main.py": "benchmarks/__main__.py, which pytest cannot collect under its own name",
     "deploy/test_deploy.py": "the dashboard and the alerts in deploy/, which ask for metrics",
+    "deploy/test_compose.py": "compose.yaml, compose.prod.yaml and the configurations in deploy/compose",
+    "deploy/test_deploy_script.py": "deploy.sh",
+    "deploy/test_gitlab.py": ".gitlab-ci.yml and .ci/image",
+    "deploy/test_image.py": "Dockerfile, .dockerignore and the locks that they use",
+    "deploy/test_kubernetes.py": "the manifests in deploy/kubernetes",
+    "deploy/test_systemd.py": "the unit in deploy/systemd",
     "docs/test_docs.py": "the links, configurations and commands that the documentation shows",
     "test_build.py": "setup.py, compiled_modules.py and the installation they make",
 }

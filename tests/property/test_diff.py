@@ -7,12 +7,17 @@ from msgspec.structs import replace
 from equipoise.config.diff import apply, decode, diff, encode
 from equipoise.model import (
     AccessLogSpec,
+    CacheSpec,
+    CertificateSpec,
     LimitsSpec,
+    ListenerTlsSpec,
     PoolSpec,
     RetrySpec,
     RouteSpec,
     TargetSpec,
     TargetState,
+    TargetTlsSpec,
+    TlsFile,
     World,
 )
 
@@ -35,6 +40,13 @@ TARGETS = st.builds(
     weight=st.integers(1, 2),
     max_in_flight=st.integers(0, 1),
     state=st.sampled_from(TargetState),
+    scheme=st.sampled_from(["http", "https"]),
+    tls=st.none() | st.builds(TargetTlsSpec, ca=NAMES, verify=st.booleans()),
+)
+LISTENERS = st.builds(
+    ListenerTlsSpec,
+    certificates=st.lists(st.builds(CertificateSpec, certificate=NAMES, key=NAMES), max_size=2).map(tuple),
+    http2=st.booleans(),
 )
 POOLS = st.builds(
     PoolSpec,
@@ -45,6 +57,7 @@ POOLS = st.builds(
     retry=st.builds(RetrySpec, attempts=st.integers(1, 2)),
     failure_statuses=st.sampled_from([(), (502, 503)]),
     panic=st.booleans(),
+    cache=st.builds(CacheSpec, enabled=st.booleans(), key_headers=st.sampled_from(["all", (), ("accept",)])),
 )
 WORLDS = st.builds(
     World,
@@ -52,6 +65,8 @@ WORLDS = st.builds(
     routes=st.lists(st.builds(RouteSpec, pool=NAMES, path=st.sampled_from(["/", "/a"])), max_size=2).map(tuple),
     limits=st.builds(LimitsSpec, idle_timeout=st.sampled_from([1.0, 0.1])),
     access_log=st.builds(AccessLogSpec, sink=st.sampled_from(["json", "text"])),
+    listeners=st.lists(st.none() | LISTENERS, max_size=2).map(tuple),
+    files=st.lists(st.builds(TlsFile, digest=NAMES, content=st.binary(max_size=2)), max_size=2).map(tuple),
 )
 
 

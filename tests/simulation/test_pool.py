@@ -21,7 +21,7 @@ from equipoise.policy.balance import ALGORITHMS, Algorithm, Loads
 from equipoise.policy.health import Health, HealthRules, elapse, observe
 from equipoise.policy.retry import RESERVE, RESERVE_PER_SECOND, Budget, may_retry
 from equipoise.state.ledger import Lease, Ledger
-from equipoise.state.snapshot import Snapshot, build, choosable
+from equipoise.state.snapshot import Makers, Snapshot, build, choosable
 from tests.support.ledgers import SLOTS, memory, pool, request, target, world
 
 SEEDS = [int(os.environ["SEED"])] if "SEED" in os.environ else list(range(40))
@@ -79,14 +79,14 @@ class Worker:
         self.simulation = simulation
         self.row = row
         self.ledger = Ledger(simulation.block, simulation.rows, SLOTS, row)
-        self.snapshot: Snapshot = build(simulation.belief, None, self.ledger, self.make)
+        self.snapshot: Snapshot = build(simulation.belief, None, self.ledger, Makers(self.make))
         self.exchanges: set[Attempted] = set()
         self.alive = True
         self.accounts = Accounts(self.snapshot.pools["web"].budget, simulation.now)
 
     def see(self, belief: World) -> None:
         if self.alive:
-            self.snapshot = build(belief, self.snapshot, self.ledger, self.make)
+            self.snapshot = build(belief, self.snapshot, self.ledger, Makers(self.make))
 
     def make(self, name: str, loads: Loads) -> Algorithm:
         return ALGORITHMS[name](loads, self.simulation.rng.random)

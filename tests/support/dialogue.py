@@ -152,7 +152,8 @@ class Dialogue:
             assert self.path.connections == 0
             assert not self.services.tunnels
             assert not self.services.downstreams
-            idle = {c for stack in self.services.idle.by_slot.values() for c in stack.connections}
+            stacks = self.services.idle.by_slot.values()
+            idle = {c for stack in stacks for c in (*stack.connections, *stack.shared)}
             open_upstream = {p for p in self.peers if not p.transport.lost}
             assert len(idle) == len(open_upstream), "an upstream connection is neither idle nor closed"
             assert len(self.services.deadlines.all) == len(idle)

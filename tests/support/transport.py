@@ -58,6 +58,8 @@ class ScriptedLoop(asyncio.SelectorEventLoop):
         finally:
             if dial in self.dials:
                 self.dials.remove(dial)
+            # An error's traceback holds this frame, which would hold the error.
+            del dial
         return peer.transport, peer.transport.protocol
 
     def settle(self) -> None:

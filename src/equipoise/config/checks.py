@@ -14,6 +14,7 @@ from equipoise.config.decode import NOT_YET, Report, StandIn, shown
 from equipoise.config.leaves import nearest
 from equipoise.config.problems import Place, dotted
 from equipoise.config.schema import (
+    CACHE_SHARE,
     MAX_SLOTS,
     CacheConfig,
     Config,
@@ -134,9 +135,12 @@ def _check_health(health: HealthConfig, place: Place, report: Report) -> None:
 def _check_cache(cache: CacheConfig, place: Place, report: Report) -> None:
     if cache.enabled:
         report((*place, "enabled"), f"the cache is {NOT_YET}")
-    if cache.max_body > cache.max_bytes:
-        most = shown(format_size(cache.max_bytes))
-        report((*place, "max_body"), f"must not be more than max_bytes, {most}: such an answer could never be kept")
+    if 0 < cache.max_bytes < CACHE_SHARE * cache.max_body:
+        report(
+            (*place, "max_body"),
+            f"{shown(format_size(cache.max_body))} must be at most a twentieth of max_bytes, "
+            f"{shown(format_size(cache.max_bytes))}; raise max_bytes or lower max_body",
+        )
     listed = () if isinstance(cache.key_headers, str) else cache.key_headers
     for index, header in enumerate(listed):
         if header in cache.ignore_headers:

@@ -53,6 +53,7 @@ class PoolSettingsChanged(msgspec.Struct, frozen=True, tag=True):
     panic: bool
     queue: QueueSpec
     cache: CacheSpec
+    cache_section: tuple[int, int] | None
 
 
 class TargetAdded(msgspec.Struct, frozen=True, tag=True):
@@ -96,6 +97,12 @@ class AccessLogChanged(msgspec.Struct, frozen=True, tag=True):
     access_log: AccessLogSpec
 
 
+class GrpcHealthChanged(msgspec.Struct, frozen=True, tag=True):
+    """Whether workers answer for their health themselves."""
+
+    grpc_health: bool
+
+
 class ListenersChanged(msgspec.Struct, frozen=True, tag=True):
     """How each listener speaks TLS."""
 
@@ -118,6 +125,7 @@ Change = (
     | RoutesChanged
     | LimitsChanged
     | AccessLogChanged
+    | GrpcHealthChanged
     | ListenersChanged
     | FilesChanged
 )
@@ -145,6 +153,8 @@ def diff(old: World, new: World) -> list[Change]:
         changes.append(LimitsChanged(new.limits))
     if old.access_log != new.access_log:
         changes.append(AccessLogChanged(new.access_log))
+    if old.grpc_health != new.grpc_health:
+        changes.append(GrpcHealthChanged(new.grpc_health))
     if old.listeners != new.listeners:
         changes.append(ListenersChanged(new.listeners))
     if old.files != new.files:
@@ -196,8 +206,11 @@ def _put(order: list[str], index: int, name: str) -> bool:
     return True
 
 
-def _settings(pool: PoolSpec) -> tuple[int, str, RetrySpec, tuple[int, ...], bool, QueueSpec, CacheSpec]:
-    return pool.slot, pool.algorithm, pool.retry, pool.failure_statuses, pool.panic, pool.queue, pool.cache
+def _settings(
+    pool: PoolSpec,
+) -> tuple[int, str, RetrySpec, tuple[int, ...], bool, QueueSpec, CacheSpec, tuple[int, int] | None]:
+    first = pool.slot, pool.algorithm, pool.retry, pool.failure_statuses, pool.panic
+    return *first, pool.queue, pool.cache, pool.cache_section
 
 
 def _applied(world: World, change: Change) -> World:
@@ -208,6 +221,8 @@ def _applied(world: World, change: Change) -> World:
             return msgspec.structs.replace(world, limits=limits)
         case AccessLogChanged(access_log=access_log):
             return msgspec.structs.replace(world, access_log=access_log)
+        case GrpcHealthChanged(grpc_health=grpc_health):
+            return msgspec.structs.replace(world, grpc_health=grpc_health)
         case ListenersChanged(listeners=listeners):
             return msgspec.structs.replace(world, listeners=listeners)
         case FilesChanged(files=files):
@@ -232,6 +247,7 @@ def _with_settings(pools: tuple[PoolSpec, ...], change: PoolSettingsChanged) -> 
         panic=change.panic,
         queue=change.queue,
         cache=change.cache,
+        cache_section=change.cache_section,
     )
     return _insert(_without(pools, change.pool), change.index, pool)
 

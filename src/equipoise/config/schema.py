@@ -40,6 +40,8 @@ SINKS: Final = ("json", "text", "logging", "structlog", "null")
 MAX_WORKERS: Final = 64
 MAX_SLOTS: Final = 4096
 """Targets of all pools, and the pools themselves: what the ledger has room for."""
+CACHE_SHARE: Final = 20
+"""A cache holds at least so many of the largest answers: the store makes room in pieces of about that size."""
 _DAY: Final = 24 * HOURS
 
 
@@ -252,14 +254,21 @@ class CacheConfig(_Table, frozen=True):
             "for one that does not.",
         ),
     ] = 1 * MINUTES
-    max_bytes: Annotated[Size, Meta(ge=0, le=1024 * GIB, description="Memory for all answers together.")] = 64 * MIB
+    max_bytes: Annotated[
+        Size,
+        Meta(
+            ge=64 * KIB,
+            le=1024 * GIB,
+            description="Shared memory for the answers of the pool, over all workers, what finds them included.",
+        ),
+    ] = 64 * MIB
     max_body: Annotated[
         Size,
         Meta(
             ge=0,
             le=GIB,
             description="The largest body that is kept, and the largest of a request that is looked up; a larger one "
-            "is passed on as it comes.",
+            "is passed on as it comes. At most a twentieth of `max_bytes`.",
         ),
     ] = 1 * MIB
     methods: Annotated[
@@ -446,6 +455,13 @@ class Config(_Table, frozen=True):
     pools: Annotated[dict[Name, PoolConfig], Meta(description="`[pools.NAME]` tables; at least one.")] = field(
         default_factory=dict
     )
+    grpc_health: Annotated[
+        bool,
+        Meta(
+            description="Whether the balancer itself answers `grpc.health.v1.Health`, for the pool that is asked for, "
+            "instead of passing the call on."
+        ),
+    ] = False
     routes: Annotated[
         tuple[RouteConfig, ...], Meta(description="`[[routes]]` tables; with one pool none is needed.")
     ] = ()

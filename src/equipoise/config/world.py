@@ -39,6 +39,7 @@ def build_world(
         routes=route_specs(config),
         limits=limits_spec(config),
         access_log=access_log_spec(config),
+        grpc_health=config.grpc_health,
     )
 
 

@@ -52,6 +52,7 @@ class FullRecord(Record, gc=False, omit_defaults=True):
     body_truncated: bool = False
     headers: dict[str, str] | None = None
     grpc_status: int | None = None
+    cache_reason: str | None = None
 
 
 def refusal(time: str, client: str, protocol: str, error: ProxyError) -> Record:
@@ -81,7 +82,10 @@ def refusal(time: str, client: str, protocol: str, error: ProxyError) -> Record:
 
 
 def detailed(
-    record: Record, encoded: str | None, truncated: bool, rest: tuple[dict[str, str] | None, int | None]
+    record: Record,
+    encoded: str | None,
+    truncated: bool,
+    rest: tuple[dict[str, str] | None, int | None, str | None],
 ) -> FullRecord:
     """A record with what most lines do not have.
 
@@ -89,11 +93,18 @@ def detailed(
         record: the line.
         encoded: the body in base64 when it is not UTF-8.
         truncated: the body was longer than what is logged.
-        rest: request headers to log, and the status of a gRPC call.
+        rest: request headers to log, the status of a gRPC call, and what the cache has to say.
     """
     fields: dict[str, Any] = msgspec.structs.asdict(record)
-    headers, grpc_status = rest
-    return FullRecord(**fields, body_base64=encoded, body_truncated=truncated, headers=headers, grpc_status=grpc_status)
+    headers, grpc_status, cache_reason = rest
+    return FullRecord(
+        **fields,
+        body_base64=encoded,
+        body_truncated=truncated,
+        headers=headers,
+        grpc_status=grpc_status,
+        cache_reason=cache_reason,
+    )
 
 
 @mypyc_attr(allow_interpreted_subclasses=True)

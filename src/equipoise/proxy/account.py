@@ -17,6 +17,7 @@ from mypy_extensions import i64
 from equipoise.errors import ProxyError
 from equipoise.proxy.access_log import Record, body_fields, detailed
 from equipoise.proxy.client import version_of
+from equipoise.proxy.lookup import Lookup
 from equipoise.proxy.sides import Downstream, LogPort, Relay, Services
 from equipoise.state.ledger import ABORTED, BAD_ANSWERS, BYTES_IN, BYTES_OUT, FAILURES
 from equipoise.state.snapshot import Pool, Target
@@ -65,6 +66,9 @@ class Account(Relay):
         self.bytes_out: i64 = 0
         self.failure: ProxyError | None = None
         self.own = False
+        # The cache's part, when the pool has one, and whether it gave the answer.
+        self.lookup: Lookup | None = None
+        self.from_store = False
         # Of a gRPC call, its status as the target gave it.
         self.grpc_status: bytes = b""
 
@@ -105,7 +109,7 @@ class Account(Relay):
         ledger = self.services.ledger
         if self.bytes_in:
             ledger.add(target.slot, BYTES_IN, self.bytes_in)
-        if not self.own:
+        if not self.own and not self.from_store:
             ledger.add(target.slot, BYTES_OUT, self.bytes_out)
 
     def log(self, log: LogPort) -> None:
@@ -115,23 +119,70 @@ class Account(Relay):
         pool = self.pool
         if (
             log.joins
+            and self.lookup is None
             and target is not None
             and pool is not None
             and self.attempts == 1
             and self.failure is None
             and self.answered
-            and (self.body is None or self.held_bytes <= self.body_kept)
-            and self.head.request_id is None
-            and version_of(self.head) != 0
             and (not self.grpc_status or self.grpc_status in GRPC_ENDS)
-            and not log.headers
-            # Looked for as numbers: `bytes in bytes` raises and catches an error before it looks.
-            and QUOTE not in self.head.target
-            and BACKSLASH not in self.head.target
+            and self._is_plain(log)
         ):
             log.add(self._line(pool, target, now))
+        elif log.joins and self.from_store and target is None and pool is not None and self._is_plain(log):
+            log.add(self._hit_line(pool, now))
         else:
             log.write(self._record(log, now))
+
+    def _is_plain(self, log: LogPort) -> bool:
+        """Whether the request has nothing in it that needs escaping or is rare in a line."""
+        head = self.head
+        return (
+            head.request_id is None
+            and version_of(head) != 0
+            and (self.body is None or self.held_bytes <= self.body_kept)
+            and not log.headers
+            # Looked for as numbers: `bytes in bytes` raises and catches an error before it looks.
+            and QUOTE not in head.target
+            and BACKSLASH not in head.target
+        )
+
+    def _hit_line(self, pool: Pool, now: i64) -> bytes:
+        """The line of a request that the cache answered."""
+        head = self.head
+        services = self.services
+        lookup = self.lookup
+        assert lookup is not None
+        duration = (now - self.began) // 1_000
+        body, end = NO_BODY, LINE_END
+        if self.body is not None:
+            body, end = body_pieces(self.body[0] if len(self.body) == 1 else b"".join(self.body))
+        if lookup.reason:
+            end = b'%b,"cache_reason":"%b"}\n' % (end[:-2], lookup.reason.encode())
+        return b"".join(
+            [
+                services.stamp_open(self.began),
+                STAMP_ENDS[services.stamp_ms],
+                self.request_id,
+                self.downstream.sender().log_piece,
+                head.method,
+                b'","host":"',
+                head.host or b"",
+                b'","path":"',
+                head.target,
+                STATUSES[self.status] if version_of(head) == 1 else HTTP2_STATUSES[self.status],
+                pool.hit_piece,
+                number(duration // 1_000),
+                DURATION_ENDS[duration % 1_000],
+                b'null,"bytes_in":',
+                number(self.bytes_in),
+                b',"bytes_out":',
+                number(self.bytes_out),
+                body,
+                b',"cache":"hit","error":null,"why":null',
+                end,
+            ]
+        )
 
     def _line(self, pool: Pool, target: Target, now: i64) -> bytes:
         """The line itself, for a request that went well at once; nothing in it but the body needs escaping."""
@@ -199,7 +250,7 @@ class Account(Relay):
             text(head.target),
             self.downstream.protocol(),
             int(self.status),
-            None if target is None or own else target.name,
+            None if target is None or own or self.from_store else target.name,
             None if pool is None else pool.name,
             int(self.attempts),
             milliseconds(now - self.began),
@@ -207,13 +258,14 @@ class Account(Relay):
             int(self.bytes_in),
             int(self.bytes_out),
             body,
-            "off",
+            "off" if self.lookup is None else self.lookup.how,
             None if failure is None else f"{failure.kind} ({failure.side})",
             why,
         )
-        if truncated or encoded is not None or log.headers or self.grpc_status:
+        cache_reason = None if self.lookup is None else self.lookup.reason or None
+        if truncated or encoded is not None or log.headers or self.grpc_status or cache_reason:
             status = int(self.grpc_status) if self.grpc_status.isdigit() else None
-            return detailed(record, encoded, truncated, (logged_headers(head, log.headers), status))
+            return detailed(record, encoded, truncated, (logged_headers(head, log.headers), status, cache_reason))
         return record
 
 

@@ -168,7 +168,11 @@ class TcpConnector(Connector):
                 last = error
             else:
                 return
-        raise last
+        try:
+            raise last
+        finally:
+            # Its traceback holds this frame, which holds it.
+            del last
 
 
 def closed_at_once() -> ProxyError:

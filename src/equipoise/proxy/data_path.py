@@ -23,6 +23,7 @@ from equipoise.proxy.exchange import Exchange
 from equipoise.proxy.sides import LogPort, Services
 from equipoise.proxy.tls import Contexts
 from equipoise.proxy.tunnel import Tunnel
+from equipoise.state.cache_port import StoreMaker, no_store
 from equipoise.state.ledger import (
     WORKER_CONNECTIONS,
     WORKER_LOG_DROPPED,
@@ -32,7 +33,7 @@ from equipoise.state.ledger import (
     WORKER_WAITING,
     Ledger,
 )
-from equipoise.state.snapshot import build
+from equipoise.state.snapshot import Makers, Snapshot, build
 
 # Seconds between the order to drain and the end of idle connections.
 DRAIN_GRACE = 1.0
@@ -62,6 +63,7 @@ class DataPath:
         self.services.later = loop.call_later
         self.services.id_prefix = os.urandom(4).hex().encode()
         self.contexts = Contexts()
+        self.open_store: StoreMaker = no_store
         self.random = Random()
         ledger.set_worker(WORKER_PID, os.getpid())
         # A successor counts on where its predecessor was.
@@ -75,12 +77,14 @@ class DataPath:
         """Takes up a new state of the world; exchanges that run go on under the old one.
 
         Raises:
-            ValueError, OSError: the access log, an algorithm or a TLS context cannot be made; nothing was changed.
+            ValueError, OSError: the access log, an algorithm, a TLS context or a cache cannot be made; nothing was
+                changed.
         """
         services = self.services
         before = services.snapshot
         self.contexts.take(world)
-        snapshot = build(world, before, services.ledger, self._make, self.contexts.target)
+        makers = Makers(self._make, self.contexts.target, self.open_store)
+        snapshot = build(world, before, services.ledger, makers)
         if world.access_log != self.log_spec:
             self._swap_log(world.access_log)
         services.snapshot = snapshot
@@ -97,11 +101,20 @@ class DataPath:
                     now = now_there.get(target.slot)
                     if now is None or not target.is_reached_as(now):
                         services.idle.close_slot(int(target.slot))
+            self._close_caches(before, snapshot)
         for pool in snapshot.pools.values():
             if pool.waiting.size:
                 services.wake(pool.waiting)
         # What was counted for targets that are gone must be there when they are added again.
         services.ledger.flush()
+
+    def _close_caches(self, before: Snapshot, snapshot: Snapshot) -> None:
+        """Ends the caches whose memory is about to be given away."""
+        now = self.services.clock()
+        for pool in before.pools.values():
+            heir = snapshot.pools.get(pool.name)
+            if pool.cache is not None and not pool.cache.is_succeeded_by(None if heir is None else heir.cache):
+                pool.cache.close(now)
 
     def downstream(self) -> Any:
         """A protocol for a connection that was accepted; the factory for `loop.create_server`."""
@@ -127,6 +140,10 @@ class DataPath:
         if snapshot is not None:
             for pool in snapshot.pools.values():
                 pool.loads.refresh_means()
+                if pool.cache is not None:
+                    pool.cache.tick(now_ns)
+                if pool.cache is not None:
+                    pool.cache.tick(now_ns)
         self._flush_log()
         self.log.tick()
         lines, dropped = self.log.counts()

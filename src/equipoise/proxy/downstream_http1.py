@@ -352,7 +352,7 @@ class DownstreamHttp1(Downstream):
         exchange = self.exchange
         assert exchange is not None
         chunked = isinstance(head, ResponseHead) and head.chunked
-        framed = chunked and not self.decodes
+        framed = chunked and not exchange.decodes
         parts = self._lines(head, last)
         if framed and (body or not last or exchange.head.method == b"HEAD"):
             assert isinstance(head, ResponseHead)
@@ -363,14 +363,17 @@ class DownstreamHttp1(Downstream):
                 parts.append(b"Transfer-Encoding: chunked\r\n")
             else:
                 self.keep_alive = False
-        elif self.decodes and chunked:
-            self.keep_alive = False
+        elif chunked and exchange.decodes and not self._bodiless(head):
+            # All of it is here, and its framing is gone.
+            parts.append(b"Content-Length: %d\r\n" % len(body))
         if self.state == BODY or self.services.draining:
             self.keep_alive = False
         if not self.keep_alive:
             parts.append(b"Connection: close\r\n")
         elif self.minor == 0:
             parts.append(b"Connection: keep-alive\r\n")
+        if exchange.lookup is not None and exchange.lookup.mark:
+            parts.append(b"Cache-Status: " + exchange.lookup.mark + b"\r\n")
         parts.append(b"X-Request-Id: ")
         parts.append(exchange.request_id)
         parts.append(b"\r\n\r\n")

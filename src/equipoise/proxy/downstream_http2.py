@@ -11,6 +11,8 @@ from mypy_extensions import i64
 from equipoise.errors import ProxyError, client_failed, malformed
 from equipoise.proxy.client import Client
 from equipoise.proxy.exchange import Exchange
+from equipoise.proxy.grpc_health import METHODS as HEALTH_METHODS
+from equipoise.proxy.grpc_health import WATCH_PATH, HealthCall
 from equipoise.proxy.http2_connection import Http2Connection
 from equipoise.proxy.http2_stream import Http2Stream
 from equipoise.proxy.http2_tunnel import StreamTransport
@@ -25,9 +27,13 @@ from equipoise.wire.http2_errors import (
     ENHANCE_YOUR_CALM,
     INTERNAL_ERROR,
     NO_ERROR,
+    PROTOCOL_ERROR,
     REFUSED_STREAM,
     SETTINGS_TIMEOUT,
+    STREAM_CLOSED,
     Http2Error,
+    connection_error,
+    stream_error,
 )
 from equipoise.wire.http2_rules import Http2Request, check_trailers
 from equipoise.wire.http2_settings import (
@@ -42,6 +48,8 @@ from equipoise.wire.message import STATUSES, Response, response_fields
 STREAM_WINDOW: Final = 64 * 1024
 # RFC 9113 6.8: a GOAWAY with this number says that no stream is refused yet, but that the end is near.
 LAST_OF_ALL: Final = 0x7FFF_FFFF
+# How long what a client still sends is read, and dropped, after the GOAWAY of an error.
+LINGER_NS: Final = 2 * 1_000_000_000
 # Of the pseudo-header fields, which no limit of fields was meant for.
 MOST_PSEUDO: Final = 5
 
@@ -90,6 +98,9 @@ class ClientConnection(Http2Connection):
             self._take_trailers(stream, fields, end)
             return
         if number <= self.last:
+            if int(number) not in self.reset_here:
+                # Streams are opened in the order of their numbers (5.1.1).
+                raise connection_error(PROTOCOL_ERROR, "HEADERS on a stream of the past")
             self.frame_on_closed(number)
             return
         self.last = number
@@ -112,6 +123,8 @@ class ClientConnection(Http2Connection):
 
     def _take_trailers(self, stream: Http2Stream, fields: list[Header], end: bool) -> None:
         message = stream.message
+        if stream.received_end:
+            raise stream_error(STREAM_CLOSED, int(stream.stream), "HEADERS behind the end of the stream")
         fields = check_trailers(fields, stream.stream, end)
         if message is not None:
             message.take_data(0, True)
@@ -160,6 +173,9 @@ class ClientConnection(Http2Connection):
     def on_lost(self, error: Exception | None) -> None:
         """See `Http2Connection.on_lost`."""
         self.services.left(self)
+        self._lose_all()
+
+    def _lose_all(self) -> None:
         for stream in self.streams.all():
             self.drop(stream)
             side = stream.side
@@ -172,6 +188,9 @@ class ClientConnection(Http2Connection):
         side = stream.side
         assert isinstance(side, DownstreamHttp2)
         side.stream = None
+        if side.exchange is None:
+            # What waited for its windows is sent, or never will be: nothing has to be done in time any more.
+            self.services.deadlines.remove(side)
 
     def is_idle(self, number: i64) -> bool:
         """See `Http2Connection.is_idle`."""
@@ -262,6 +281,20 @@ class ClientConnection(Http2Connection):
         super().close()
         self.deadline = self.services.now + self.services.world().limits.body_ns
 
+    def fail(self, code: int, detail: str) -> None:
+        """See `Http2Connection.fail`. Reads on for a while: a close with bytes unread would take the GOAWAY with it."""
+        self.goodbye(code, detail.encode())
+        self.over = True
+        self._lose_all()
+        self.deadline = self.services.now + LINGER_NS
+        if not self.transport.can_write_eof():
+            # TLS has no half-close; the client closes when it has read why.
+            return
+        try:
+            self.transport.write_eof()
+        except (OSError, RuntimeError):  # closing already
+            self.transport.abort()
+
     def cut(self) -> None:
         """See `Connection.cut`."""
         self.over = True
@@ -293,6 +326,8 @@ class DownstreamHttp2(Downstream):
         self.due: i64 = NO_DEADLINE
         # Of a request that wants one.
         self.tunnel: StreamTransport | None = None
+        # Of a call that is for the balancer itself.
+        self.health: HealthCall | None = None
 
     # -- the request
 
@@ -315,10 +350,15 @@ class DownstreamHttp2(Downstream):
             wanted = timeout_ns(head.grpc_timeout)
             if wanted >= 0:
                 self.due = self.services.clock() + wanted
-        exchange = Exchange(self.services, self, head)
-        self.exchange = exchange
         stream = self.stream
         assert stream is not None
+        if self.grpc and head.target in HEALTH_METHODS and self.services.world().grpc_health:
+            self.health = HealthCall(self.services, self.connection, stream, head.target == WATCH_PATH)
+            if end:
+                self._health_received(b"", True)
+            return
+        exchange = Exchange(self.services, self, head)
+        self.exchange = exchange
         stream.relay = exchange
         if head.upgrade is not None:
             self.tunnel = StreamTransport(self.connection, stream)
@@ -350,6 +390,8 @@ class DownstreamHttp2(Downstream):
         """A piece of the request's body."""
         exchange = self.exchange
         if exchange is None:
+            if self.health is not None:
+                self._health_received(data, end)
             return
         if self.tunnel is not None:
             self.tunnel.received(data, end)
@@ -363,6 +405,15 @@ class DownstreamHttp2(Downstream):
             self._watch(NO_DEADLINE if end else self.services.now + limits.body_ns)
         exchange.request_body(data, end)
 
+    def _health_received(self, data: bytes, end: bool) -> None:
+        health = self.health
+        assert health is not None
+        error = health.received(data, end)
+        if error is not None:
+            self.health = None
+            self.send_own(error, 0)
+            self._stop_reading()
+
     def trailers_received(self, fields: list[Header]) -> None:
         """The end of the request, with trailers."""
         if self.tunnel is not None:
@@ -375,6 +426,9 @@ class DownstreamHttp2(Downstream):
     def lost(self) -> None:
         """The client has reset the stream, or is gone."""
         self._forget()
+        if self.health is not None:
+            self.health.lost()
+            self.health = None
         if self._is_tunnel():
             return
         if self.exchange is not None:
@@ -448,6 +502,8 @@ class DownstreamHttp2(Downstream):
         if stream is None or exchange is None:
             return
         fields = response_fields(head)
+        if exchange.lookup is not None and exchange.lookup.mark:
+            fields.append(header(b"cache-status", exchange.lookup.mark))
         fields.append(header(b"x-request-id", exchange.request_id))
         connection = self.connection
         if body:

@@ -1,10 +1,11 @@
 """One request and its response. Read this first.
 
 Owns: the order of the phases and the single exit.
-Refuses to know: bytes on the wire, sockets, how a target is chosen, how a line is logged (account).
+Refuses to know: bytes on the wire, sockets, how a target is chosen, what may be cached (lookup), how a line is logged
+(account).
 Called by: downstream_* (requests), upstream_* (answers), through `Relay`.
 
-    begin -> route -> attempt { pick, taking a lease -> acquire a connection -> send } -> relay -> finish
+    begin -> route -> lookup -> attempt { pick, taking a lease -> acquire a connection -> send } -> relay -> finish
 
 A failed attempt either leads to another one (`policy.retry` has the rule) or to an answer of the balancer's own. Every
 path ends in `finish`, once: it releases the lease, counts, logs, and gives the downstream connection back to its next
@@ -26,9 +27,12 @@ from equipoise.errors import (
     refused,
     upstream_failed,
 )
+from equipoise.policy.caching import TRAILERS
 from equipoise.policy.retry import is_idempotent, may_retry
 from equipoise.proxy.account import Account
-from equipoise.proxy.sides import Downstream, Services, Upstream
+from equipoise.proxy.background import Background
+from equipoise.proxy.lookup import USE_STORED, Lookup
+from equipoise.proxy.sides import Downstream, Relay, Services, Upstream
 from equipoise.proxy.tunnel import Tunnel
 from equipoise.proxy.websocket import accepts, new_key
 from equipoise.state.connections import Reusable, Stack
@@ -38,7 +42,7 @@ from equipoise.state.waiting import WaitingRoom
 from equipoise.wire.grpc import UNAVAILABLE
 from equipoise.wire.hpack_header import GRPC_STATUS, Header, header
 from equipoise.wire.http1 import RequestHead, ResponseHead
-from equipoise.wire.http2_rules import Http2Response
+from equipoise.wire.http2_rules import Http2Request, Http2Response
 from equipoise.wire.message import Request, Response, request_fields, request_lines
 
 # What the target's health hears of a failure, by its kind (model.Outcome); other kinds are not the target's fault.
@@ -110,8 +114,55 @@ class Exchange(Account):
         if pool is None:
             self._answer(refused("no_route", 404, "No route matches this host and path."))
             return
+        if pool.cache is not None and head.upgrade is None:
+            lookup = Lookup(pool.cache, services, self)
+            self.lookup = lookup
+            length: i64 = len(body) if last else head.content_length
+            lookup.begin(self.downstream.sender().scheme, length)
+            if last and lookup.gathers:
+                lookup.body_is_whole(body)
+            return
         pool.budget.earn()
         self._attempt(pool)
+
+    def ask_target(self) -> None:
+        """See `Relay.ask_target`."""
+        pool = self.pool
+        assert pool is not None
+        if self.lookup is not None and self.lookup.stores:
+            # What is stored has no framing.
+            self.decodes = True
+        pool.budget.earn()
+        self._attempt(self._as_it_is_now(pool))
+
+    def stored(self, head: ResponseHead, body: bytes) -> None:
+        """See `Relay.stored`."""
+        self.from_store = True
+        self.failure = None
+        self.status = head.status
+        self.bytes_out = len(body)
+        self.downstream.send_head(head, body, True)
+        self.finish()
+
+    def not_stored(self) -> None:
+        """See `Relay.not_stored`: RFC 9111 5.2.1.7."""
+        self._answer(refused("not_cached", 504, "The client wants a stored answer, and there is none."))
+
+    def twin(self) -> Relay:
+        """See `Relay.twin`."""
+        twin = Exchange(self.services, Background(self.downstream.sender()), self.head)
+        twin.pool = self.pool
+        twin.held = self.held
+        twin.whole = True
+        return twin
+
+    def revalidate(self, lookup: object) -> None:
+        """See `Relay.revalidate`."""
+        assert isinstance(lookup, Lookup)
+        self.request_id = self.services.new_request_id()
+        self.lookup = lookup
+        if not lookup.ask_alone():
+            self.over = True
 
     def request_http1(self) -> bytes:
         """See `Relay.request_http1`."""
@@ -123,9 +174,11 @@ class Exchange(Account):
                 parts.append(head.chunked_lines())
         else:
             parts = request_lines(head, not self.chunked)
-            if head.upgrade is not None:
-                self.key = new_key()
-                parts.append(b"Sec-WebSocket-Key: " + self.key + b"\r\n")
+        if self.lookup is not None and self.lookup.conditions:
+            parts = self.lookup.condition_lines(parts)
+        if isinstance(head, Http2Request) and head.upgrade is not None:
+            self.key = new_key()
+            parts.append(b"Sec-WebSocket-Key: " + self.key + b"\r\n")
         parts.append(self.downstream.sender().lines(head))
         parts.append(self.request_id)
         if head.upgrade is not None:
@@ -137,6 +190,8 @@ class Exchange(Account):
         """See `Relay.request_http2`."""
         client = self.downstream.sender()
         fields = request_fields(self.head, client.scheme)
+        if self.lookup is not None and self.lookup.conditions:
+            fields = self.lookup.condition_fields(fields)
         fields.extend(client.fields(self.head))
         fields.append(header(b"x-request-id", self.request_id))
         return fields
@@ -276,6 +331,8 @@ class Exchange(Account):
         if not self.whole:
             # Before the request is sent: that may already be more than the target takes, and then this is undone.
             self.downstream.let()
+        if self.lookup is not None:
+            self.lookup.sent(self.services.clock())
         body = b"" if self.held is None else b"".join(self.held)
         trailers = self.trailers
         upstream.start(self, body, self.whole and trailers is None)
@@ -292,7 +349,12 @@ class Exchange(Account):
         upstream = self.upstream
         if data:
             self._hold(data)
-        if upstream is not None:
+        lookup = self.lookup
+        if lookup is not None and lookup.gathers:
+            lookup.body_grew(self.held_bytes)
+            if last and lookup.gathers:
+                lookup.body_is_whole(b"" if self.held is None else b"".join(self.held))
+        elif upstream is not None:
             upstream.send_body(data, last)
         elif self.held_bytes > MAX_HELD and not last:
             self.downstream.hold()
@@ -301,6 +363,9 @@ class Exchange(Account):
         """Passes on the trailers that end the request."""
         self.whole = True
         self.trailers = fields
+        lookup = self.lookup
+        if lookup is not None and lookup.gathers:
+            lookup.leave_out(TRAILERS)
         if self.upstream is not None:
             self.upstream.send_trailers(fields)
 
@@ -353,6 +418,19 @@ class Exchange(Account):
             if last and head.grpc_status == GRPC_UNAVAILABLE and self._try_elsewhere():
                 return
         self.count_answer(head.status)
+        lookup = self.lookup
+        if lookup is not None:
+            if lookup.answered(head) == USE_STORED:
+                if last:
+                    self._leave_target()
+                else:
+                    self._cancel()
+                lookup.serve_stored()
+                return
+            if lookup.stores:
+                lookup.gather(body)
+                if last:
+                    lookup.whole(False)
         self.bytes_out = len(body)
         self.held = None
         self.replayable = False
@@ -365,6 +443,11 @@ class Exchange(Account):
     def response_body(self, data: bytes, last: bool) -> None:
         """Passes on more of the answer's body."""
         self.bytes_out += len(data)
+        lookup = self.lookup
+        if lookup is not None and lookup.stores:
+            lookup.gather(data)
+            if last:
+                lookup.whole(False)
         if last:
             self._leave_target()
         self.downstream.send_body(data, last)
@@ -376,6 +459,8 @@ class Exchange(Account):
         for field in fields:
             if field.kind == GRPC_STATUS:
                 self.grpc_status = field.value
+        if self.lookup is not None:
+            self.lookup.whole(True)
         self._leave_target()
         self.downstream.send_trailers(fields)
         self.finish()
@@ -530,6 +615,11 @@ class Exchange(Account):
 
     def _answer(self, error: ProxyError) -> None:
         """Answers for the balancer itself."""
+        lookup = self.lookup
+        if lookup is not None and error.status >= 500 and lookup.stands_in(self.services.clock()):
+            self._release()
+            lookup.serve_stored()
+            return
         self.failure = error
         self.own = True
         self.status = error.status
@@ -556,6 +646,8 @@ class Exchange(Account):
             self.room.leave(self)
             self.room = None
         self._release()
+        if self.lookup is not None:
+            self.lookup.finish()
         services = self.services
         services.requests += 1
         self.count_bytes()

@@ -372,7 +372,7 @@ class Http2Connection(Connection):
             return
         frames = self.frames
         start = frames.begin_headers(stream.stream)
-        self.encoder.write(fields, frames.out)
+        self.encoder.write_list(fields, frames.out)
         frames.end_headers(start, stream.stream, end)
         self.mark()
         if end:

@@ -98,6 +98,28 @@ class Relay(Waiter):
         """The tunnel that `switched` began has closed."""
         raise AssertionError
 
+    # -- by the cache
+
+    def ask_target(self) -> None:
+        """The cache does not answer: a target has to."""
+        raise AssertionError
+
+    def stored(self, head: ResponseHead, body: bytes) -> None:
+        """The cache answers."""
+        raise AssertionError
+
+    def not_stored(self) -> None:
+        """The client wants a stored answer or none, and there is none."""
+        raise AssertionError
+
+    def twin(self) -> "Relay":
+        """The same request once more, for nobody: its answer goes into the cache alone."""
+        raise AssertionError
+
+    def revalidate(self, lookup: object) -> None:
+        """Begins, with its part of the cache."""
+        raise AssertionError
+
     # -- by the downstream side
 
     def begin(self, body: bytes, last: bool) -> None:
@@ -422,6 +444,10 @@ class Services:
     def set_wall_clock(self, monotonic_ns: i64, wall_ns: i64) -> None:
         """Ties the two clocks together; done at each tick, so that log lines follow corrections of the wall clock."""
         self._wall_offset = wall_ns - monotonic_ns
+
+    def wall(self, monotonic_ns: i64) -> i64:
+        """The unix clock at a time of the monotonic one, nanoseconds."""
+        return monotonic_ns + self._wall_offset
 
     def stamp(self, monotonic_ns: i64) -> str:
         """RFC 3339 with milliseconds; the date is formatted once a second."""

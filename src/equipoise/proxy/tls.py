@@ -175,7 +175,7 @@ def target_context(spec: TargetTlsSpec, files: Mapping[str, bytes], protocols: l
 def handshake_problem(error: ssl.SSLError) -> str:
     """Why a handshake with a target failed, in OpenSSL's words and never in the other side's."""
     if isinstance(error, ssl.SSLCertVerificationError):
-        return f"certificate not accepted: {error.verify_message}"
+        return f"certificate not accepted: {error.verify_message.rstrip('.')}"
     return (error.reason or "connection closed").lower().replace("_", " ")
 
 

@@ -66,7 +66,7 @@ class TargetConnection(Http2Connection, Shared):
 
     def has_room(self) -> bool:
         """See `Shared.has_room`."""
-        if self.leaving or self.over or self.next >= LAST_NUMBER or self.transport.is_closing():
+        if self.leaving or self.over or self.next >= LAST_NUMBER:
             return False
         return self.streams.size + self.reserved < min(self.peer.max_streams, MOST_STREAMS)
 
@@ -176,6 +176,11 @@ class TargetConnection(Http2Connection, Shared):
         self.ready = None
         if ready is not None:
             ready()
+
+    def eof_received(self) -> bool:
+        """See asyncio.Protocol: nothing can be asked any more; `connection_lost` draws the conclusion."""
+        self.over = True
+        return False
 
     def on_pong(self) -> None:
         """See `Http2Connection.on_pong`."""
@@ -324,7 +329,7 @@ class UpstreamHttp2(Upstream):
 
     def is_open(self) -> bool:
         """See `Reusable.is_open`: as far as the loop knows; a target that leaves says so (RFC 9113 6.8)."""
-        if self.connection.over or self.connection.transport.is_closing():
+        if self.connection.over:
             self.close()
             return False
         return True

@@ -10,21 +10,23 @@ this process at any moment leaves what was before.
 
 import asyncio
 from collections.abc import Callable, Coroutine
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Final
 
 from equipoise.config.edits import Edit, RemoveTarget, in_words
 from equipoise.config.load import load
 from equipoise.config.overlay import Overlay, check_whole, edit, merge, trimmed
+from equipoise.config.problems import ConfigError, Problem, dotted
 from equipoise.config.schema import Config
 from equipoise.runtime.publisher import ChangeRefusedError, Parts, Publisher
 from equipoise.runtime.startup import UnfitError
 from equipoise.runtime.store import State, Store, StoreError, digest_of
+from equipoise.runtime.tls_files import Material, Reading
 
 __all__ = ["ChangeRefusedError", "Changes", "StaleError", "Standing"]
 
-# Keys that need other sockets or other processes.
+# Keys that need other sockets or other processes. Of listeners it is the address, and whether it speaks TLS at all.
 FIXED: Final = ("listen", "listeners", "workers", "state_dir", "admin")
 
 
@@ -46,6 +48,7 @@ class Standing:
     config: Config
     version: int
     digest: str
+    material: Material = field(default_factory=Material)
 
     @property
     def state(self) -> State:
@@ -62,7 +65,7 @@ class Standing:
         if config == self.config:
             return replace(self, file=file, overlay=overlay)
         check_whole(config)
-        return Standing(file, overlay, config, self.version + 1, digest_of(config))
+        return Standing(file, overlay, config, self.version + 1, digest_of(config), self.material)
 
 
 class Changes:
@@ -124,6 +127,19 @@ class Changes:
         """
         return await self._to_its_end(self._reload(path, expected))
 
+    async def renew(self) -> bool:
+        """Read the files of certificates and keys again, and have new handshakes use them; whether they are others.
+
+        The configuration and its version stay.
+
+        Raises:
+            ConfigError: what they hold cannot be used; the old ones stay in use.
+            ChangeRefusedError: as `edit`.
+        """
+        before = self.standing.material
+        await self._to_its_end(self._renew())
+        return self.standing.material != before
+
     async def _to_its_end(self, change: Coroutine[Any, Any, int]) -> int:
         """A change is done whole even when nobody waits for it any more: its caller may be cancelled, it may not."""
         done: asyncio.Future[int] = asyncio.get_running_loop().create_future()
@@ -158,11 +174,26 @@ class Changes:
             return self.standing.version
 
     def _reloaded(self, path: Path) -> Standing:
-        now, file = self.standing, load(path)
-        fixed = [key for key in FIXED if getattr(file, key) != getattr(now.file, key)]
+        reading = Reading()
+        now, file = self.standing, load(path, examine=reading.examine)
+        fixed = [key for key in FIXED if _fixed(file, key) != _fixed(now.file, key)]
         if fixed:
             raise ChangeRefusedError(f"{', '.join(fixed)} cannot change while running; restart to change it")
-        return now.succeeded_by(file, trimmed(file, now.overlay))
+        return replace(now.succeeded_by(file, trimmed(file, now.overlay)), material=reading.material)
+
+    async def _renew(self) -> int:
+        async with self._lock:
+            self._check(None)
+            await self._take_up(self._renewed, "certificates read again")
+            return self.standing.version
+
+    def _renewed(self) -> Standing:
+        reading = Reading()
+        found: list[Problem] = []
+        reading.examine(self.standing.file, lambda place, message: found.append(Problem(dotted(place), message)))
+        if found:
+            raise ConfigError(found)
+        return replace(self.standing, material=reading.material)
 
     def _check(self, expected: int | None) -> None:
         if self.closed:
@@ -181,7 +212,7 @@ class Changes:
         except StoreError as error:
             raise ChangeRefusedError(str(error)) from error
         try:
-            if after.version != before.version:
+            if after.version != before.version or after.material != before.material:
                 await self._act_on(after)
             if after.state != before.state:
                 await asyncio.to_thread(self._store.commit)
@@ -189,6 +220,8 @@ class Changes:
             await self._go_back(before)
             raise ChangeRefusedError(str(error)) from error
         self.standing = after
+        if after.material.warnings != before.material.warnings:
+            after.material.tell(self._log)
         if after.version == before.version:
             return False
         self._log.info("changed", version=after.version, what=what)
@@ -202,13 +235,13 @@ class Changes:
         return after
 
     async def _act_on(self, standing: Standing) -> None:
-        await self._publisher.install(standing.config, standing.version)
+        await self._publisher.install(standing.config, standing.version, standing.material)
         problems = await self._parts.workers.acknowledged(self._publisher.publish())
         if problems:
             raise ChangeRefusedError(problems[0])
 
     async def _go_back(self, before: Standing) -> None:
-        await self._publisher.install(before.config, before.version)
+        await self._publisher.install(before.config, before.version, before.material)
         await self._parts.workers.acknowledged(self._publisher.publish())
         try:
             await asyncio.to_thread(self._restore, before.state)
@@ -221,6 +254,12 @@ class Changes:
         if self._store.read() != state:
             self._store.prepare(state)
             self._store.commit()
+
+
+def _fixed(config: Config, key: str) -> object:
+    if key == "listeners":
+        return [(listener.address, listener.tls is not None) for listener in config.listeners]
+    return getattr(config, key)
 
 
 async def _settle(done: asyncio.Future[int], change: Coroutine[Any, Any, int]) -> None:

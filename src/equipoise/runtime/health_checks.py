@@ -1,17 +1,22 @@
 """Active health probes: asking a target whether it is well, traffic or not.
 
-Owns: how a target is asked (TCP, HTTP), and when.
+Owns: how a target is asked (TCP, HTTP; gRPC with `grpc_probe`), and when.
 Refuses to know: what an answer means for the target's health.
 Called by: runtime/supervisor.py.
 """
 
 import asyncio
+import ssl
 from collections.abc import Callable
 from typing import Final
 
+from equipoise.config.addresses import parse_url
 from equipoise.errors import ProxyError
 from equipoise.model import Outcome, TargetState
+from equipoise.proxy.tls import Contexts, handshake_problem
+from equipoise.runtime import grpc_probe, http2_probe
 from equipoise.runtime.app_log import AppLog
+from equipoise.runtime.probe_error import ProbeError, UnreachableError
 from equipoise.runtime.slots import Key
 from equipoise.runtime.targets import Entry, TargetTable
 from equipoise.wire.http1 import ResponseHead
@@ -23,14 +28,6 @@ STAGGER: Final = 0.01
 MAX_HEAD: Final = 32 * 1024
 MAX_FIELDS: Final = 200
 _GRAIN: Final = 0.025
-
-
-class ProbeError(Exception):
-    """A target did not answer a probe as it should; the text is the reason."""
-
-
-class UnreachableError(ProbeError):
-    """A target did not even take the connection."""
 
 
 class HealthChecks:
@@ -45,6 +42,8 @@ class HealthChecks:
             on_outcome: called with `PROBE_OK`, or with a reason and `PROBE_FAILED`; or `CONNECT_FAILED`, of a target
                 that is down and takes no connection.
         """
+        # Makes the TLS contexts of https targets; whoever changes the table tells it.
+        self.contexts = Contexts()
         self._table = table
         self._log = log
         self._on_outcome = on_outcome
@@ -94,7 +93,7 @@ class HealthChecks:
         self._due[entry.key] = started + interval
         outcome, reason = Outcome.PROBE_OK, ""
         try:
-            await probe(entry)
+            await probe(entry, self._context(entry))
         except UnreachableError as error:
             outcome, reason = Outcome.PROBE_FAILED if up else Outcome.CONNECT_FAILED, str(error)
         except ProbeError as error:
@@ -106,9 +105,19 @@ class HealthChecks:
             self._running.discard(entry.key)
         self._on_outcome(entry.key, outcome, reason)
 
+    def _context(self, entry: Entry) -> ssl.SSLContext | None:
+        if entry.tls is None:
+            return None
+        both, http1 = self.contexts.target(entry.tls)
+        return http1 if entry.health_config.type == "http" else both
 
-async def probe(entry: Entry) -> None:
+
+async def probe(entry: Entry, tls: ssl.SSLContext | None = None) -> None:
     """Ask a target once, at its first address that takes a connection.
+
+    Args:
+        entry: the target.
+        tls: what its certificate is verified with, as for requests; None for a plain one.
 
     Raises:
         ProbeError: it is not well.
@@ -117,38 +126,66 @@ async def probe(entry: Entry) -> None:
     connected = False
     try:
         async with asyncio.timeout(timeout):
-            reader, writer = await _connect(entry)
+            reader, writer = await _connect(entry, tls)
             connected = True
             try:
-                if entry.health_config.type == "http":
-                    await _ask(entry, reader, writer)
+                await _ask(entry, reader, writer)
             finally:
                 writer.transport.abort()
+    except ssl.SSLError as error:
+        raise ProbeError(f"TLS: {handshake_problem(error)}") from error
     except OSError as error:  # a TimeoutError is one too
         reason = f"no answer in {timeout:g} s" if isinstance(error, TimeoutError) else error.strerror or str(error)
         raise (ProbeError if connected else UnreachableError)(reason) from error
 
 
-async def _connect(entry: Entry) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+async def _connect(entry: Entry, tls: ssl.SSLContext | None) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+    name = entry.tls.server_name if entry.tls is not None else None
     *others, last = entry.addresses
     for address in others:
         try:
-            return await asyncio.open_connection(address, entry.port, limit=MAX_HEAD)
+            return await asyncio.open_connection(address, entry.port, limit=MAX_HEAD, ssl=tls, server_hostname=name)
         except OSError:
             continue
-    return await asyncio.open_connection(last, entry.port, limit=MAX_HEAD)
+    return await asyncio.open_connection(last, entry.port, limit=MAX_HEAD, ssl=tls, server_hostname=name)
 
 
 async def _ask(entry: Entry, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    config = entry.health_config
+    scheme = parse_url(entry.config.url).scheme
     host = f"[{entry.host}]" if ":" in entry.host else entry.host
+    authority = f"{host}:{entry.port}"
+    if config.type == "grpc":
+        tls = writer.get_extra_info("ssl_object")
+        if tls is not None and tls.selected_alpn_protocol() != "h2":
+            raise ProbeError("does not choose HTTP/2 (ALPN h2), which gRPC needs")
+        await grpc_probe.check(reader, writer, ("https" if scheme == "https" else "http", authority), config.service)
+    elif config.type == "http":
+        asked = _ask_http2 if scheme == "h2c" else _ask_http1
+        status = await asked(reader, writer, authority, config.path)
+        if not any(first <= status <= last for first, last in config.expect):
+            raise ProbeError(f"status {status}")
+
+
+async def _ask_http1(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, authority: str, path: str) -> int:
     request = (
-        f"GET {entry.health_config.path} HTTP/1.1\r\nHost: {host}:{entry.port}\r\n"
+        f"GET {path} HTTP/1.1\r\nHost: {authority}\r\n"
         "User-Agent: equipoise-health\r\nAccept: */*\r\nConnection: close\r\n\r\n"
     )
     writer.write(request.encode())
-    status = await _status(reader)
-    if not any(first <= status <= last for first, last in entry.health_config.expect):
-        raise ProbeError(f"status {status}")
+    return await _status(reader)
+
+
+async def _ask_http2(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, authority: str, path: str) -> int:
+    head = [
+        (b":method", b"GET"),
+        (b":scheme", b"http"),
+        (b":authority", authority.encode()),
+        (b":path", path.encode()),
+        (b"user-agent", b"equipoise-health"),
+        (b"accept", b"*/*"),
+    ]
+    return (await http2_probe.ask(reader, writer, head, whole=False)).status
 
 
 async def _status(reader: asyncio.StreamReader) -> int:

@@ -19,6 +19,7 @@ from equipoise.runtime.health_checks import HealthChecks
 from equipoise.runtime.resolve import Resolver
 from equipoise.runtime.slots import NoSlotError
 from equipoise.runtime.targets import Flip, TargetTable
+from equipoise.runtime.tls_files import Material
 from equipoise.runtime.workers import Workers
 
 # How long the start, and a change with new names, waits for the name service.
@@ -45,23 +46,25 @@ class Parts:
 class Publisher:
     """Tells the workers. Belongs to the event loop's thread."""
 
-    def __init__(self, parts: Parts, config: Config, edition: int) -> None:
+    def __init__(self, parts: Parts, config: Config, edition: int, material: Material | None = None) -> None:
         """Nothing is installed yet.
 
         Args:
             parts: where things are known, and who is told.
             config: the one to start with.
             edition: its version.
+            material: the certificates and keys that belong to it.
         """
         self._parts = parts
         self._loop = asyncio.get_running_loop()
         self._config = config
         self._edition = edition
+        self._material = material
         self._installed = False
         self._publishing = False
 
-    async def install(self, config: Config, edition: int) -> None:
-        """Make the table that of `config`; `publish` then sends it.
+    async def install(self, config: Config, edition: int, material: Material | None = None) -> None:
+        """Make the table that of `config`; `publish` then sends it. Arguments as in the constructor.
 
         Raises:
             ChangeRefusedError: there are too many targets; the table is as it was.
@@ -71,12 +74,13 @@ class Publisher:
         resolver.watch(table.hosts() | {parse_url(target.url).address.host for target in targets})
         await resolver.first(FIRST_LOOKUP)
         try:
-            flips = table.install(config, self._loop.time())
+            flips = table.install(config, self._loop.time(), material)
         except NoSlotError as error:
             raise ChangeRefusedError(str(error)) from error
         finally:
             resolver.watch(table.hosts())
         self._config, self._edition, self._installed = config, edition, True
+        self._parts.checks.contexts.take(table.world(config))
         self.flipped(flips)
 
     async def start(self) -> None:
@@ -86,7 +90,7 @@ class Publisher:
             ChangeRefusedError: as `install`.
             StartError: as `Workers.start`.
         """
-        await self.install(self._config, self._edition)
+        await self.install(self._config, self._edition, self._material)
         await self._parts.workers.start(self._parts.table.world(self._config), self._edition)
 
     def publish(self) -> int:

@@ -14,7 +14,7 @@ import signal
 import socket
 import sys
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Final
 
@@ -33,7 +33,9 @@ from equipoise.runtime.control import Report
 from equipoise.runtime.events import Events, timestamp
 from equipoise.runtime.health_checks import HealthChecks
 from equipoise.runtime.listen import Listener
+from equipoise.runtime.notify import Notifier, ServiceManager
 from equipoise.runtime.publisher import Parts, Publisher
+from equipoise.runtime.renewal import Renewal
 from equipoise.runtime.resolve import Resolver
 from equipoise.runtime.response_times import Means
 from equipoise.runtime.slots import Key, Slots
@@ -50,6 +52,7 @@ from equipoise.runtime.startup import (
 from equipoise.runtime.status import pools_status, target_status, why_not_ready, workers_status
 from equipoise.runtime.store import Store, StoreError, resume
 from equipoise.runtime.targets import TargetTable
+from equipoise.runtime.tls_files import Reading
 from equipoise.runtime.workers import Place, StartError, Workers
 
 # Means are published 4 times a second and sampled once a second; slots are reaped every 10 seconds.
@@ -78,6 +81,7 @@ class Surroundings:
     face: Face | None
     store: Store
     log: AppLog
+    notifier: Notifier = field(default_factory=Notifier)
 
 
 def run(config_path: Path, face: Face | None = None, check: Callable[[Config], None] | None = None) -> int:
@@ -89,10 +93,12 @@ def run(config_path: Path, face: Face | None = None, check: Callable[[Config], N
         check: raises `UnfitError` when the face could not serve; called before any socket is opened.
     """
     log = AppLog(sys.stderr)
+    notifier = Notifier.from_environment(os.environ, os.getpid())
     # One that comes while sockets are opened waits until there is somebody who can drain them.
     signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
     try:
-        file = load(config_path)
+        reading = Reading()
+        file = load(config_path, examine=reading.examine)
     except ConfigError as error:
         for problem in error.problems:
             print(f"{config_path}: {problem}", file=sys.stderr)  # noqa: T201 -- for the person at the terminal
@@ -101,9 +107,12 @@ def run(config_path: Path, face: Face | None = None, check: Callable[[Config], N
         check_surroundings()
         raise_file_limit()
         standing, surroundings = _settle_in(file, face, check, log)
+        standing = replace(standing, material=reading.material)
+        reading.material.tell(log)
     except UnfitError as error:
         log.error("cannot start", reason=str(error))  # noqa: TRY400 -- the reason is for the user, the traceback is not
         return 1
+    surroundings = replace(surroundings, notifier=notifier)
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         return runner.run(_run(config_path, standing, surroundings))
 
@@ -152,6 +161,7 @@ class Supervisor:
         self.events = Events()
         self.draining = False
         self._surroundings = surroundings
+        self._manager = ServiceManager(surroundings.notifier, self._log)
         self._listeners = surroundings.listeners
         self._tasks = tasks
         self._loop = asyncio.get_running_loop()
@@ -165,8 +175,9 @@ class Supervisor:
         self._checks = HealthChecks(self.table, self._log, self._on_probe)
         self.workers = Workers(Place(memory, self._listeners), tasks, self._log, self.events, self._on_report)
         parts = Parts(tasks, self.table, self._resolver, self._checks, self.workers, self._log, self.events)
-        self._publisher = Publisher(parts, standing.config, standing.version)
+        self._publisher = Publisher(parts, standing.config, standing.version, standing.material)
         self._changes = Changes(standing, surroundings.store, self._publisher, parts)
+        self._renewal = Renewal(self._changes, self._log)
 
         self._means = Means(self.ledger.totals, self.ledger.publish_mean)
         self._orders: asyncio.Queue[signal.Signals | _Leave] = asyncio.Queue()
@@ -259,7 +270,13 @@ class Supervisor:
             ChangeRefusedError: it cannot be taken up; nothing was changed.
             StaleError: another version than the expected one is in force.
         """
-        return await self._changes.reload(self.config_path, expected)
+        self._manager.reloading()
+        try:
+            return await self._changes.reload(self.config_path, expected)
+        finally:
+            # Nothing may take back that the balancer is leaving.
+            if not self._changes.closed:
+                self._manager.ready(self.version, len(self.workers.pids))
 
     # Life
 
@@ -273,7 +290,9 @@ class Supervisor:
             self._tasks.create_task(self._start()),
             self._tasks.create_task(self._keep_up("health checks", self._checks.run)),
             self._tasks.create_task(self._keep_up("name lookups", self._resolver.run)),
+            self._tasks.create_task(self._keep_up("certificate renewal", self._renewal.run)),
             self._tasks.create_task(self._keep_up("housekeeping", self._keep_house)),
+            self._tasks.create_task(self._keep_up("watchdog", self._manager.keep_informed)),
         ]
         admin, face = self._surroundings.admin, self._surroundings.face
         if admin is not None and face is not None:
@@ -298,6 +317,7 @@ class Supervisor:
         for listener in self._listeners:
             self._log.info("listening", address=listener.address)
         self._log.info("ready", pid=os.getpid(), workers=self.workers.pids)
+        self._manager.ready(self.version, len(self.workers.pids))
 
     async def _serve(self) -> int:
         while True:
@@ -320,6 +340,7 @@ class Supervisor:
     async def _drain(self, why: str) -> None:
         timeout = limits_spec(self.config).drain_timeout
         self._log.info("draining", signal=why, timeout=timeout)
+        self._manager.stopping(timeout)
         for listener in self._listeners:
             listener.refuse_new()
         drained = self._tasks.create_task(self.workers.drain(timeout))

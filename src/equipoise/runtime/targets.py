@@ -12,12 +12,15 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import Final
 
+from msgspec import structs
+
 from equipoise.config.addresses import parse_url
 from equipoise.config.schema import Config, HealthConfig, TargetConfig
 from equipoise.config.world import build_world
-from equipoise.model import Outcome, TargetSpec, TargetState, World
+from equipoise.model import Outcome, TargetSpec, TargetState, TargetTlsSpec, World
 from equipoise.policy.health import Health, HealthRules, elapse, is_failed_answer, observe
 from equipoise.runtime.slots import Key, NoSlotError, Slots
+from equipoise.runtime.tls_files import Material
 
 LEAVING: Final = "removed; waiting for requests in flight"
 _CAUSES: Final = {
@@ -60,6 +63,9 @@ class Entry:
     since: datetime = field(default_factory=lambda: datetime.now(UTC))
     # How often its health took it out while it was up.
     ejections: int = 0
+    scheme: str = "http"
+    # How it is spoken to; None unless the scheme is "https".
+    tls: TargetTlsSpec | None = None
 
 
 class TargetTable:
@@ -82,6 +88,7 @@ class TargetTable:
         # Removed targets as they were, and since when.
         self._leaving: dict[Key, tuple[Entry, datetime]] = {}
         self._pools: set[Key] = set()
+        self._material = Material()
 
     def __iter__(self) -> Iterator[Entry]:
         """All targets of the configuration, pool by pool."""
@@ -107,8 +114,13 @@ class TargetTable:
         """The hosts of all targets."""
         return {entry.host for entry in self._entries.values()}
 
-    def install(self, config: Config, now: float) -> list[Flip]:
+    def install(self, config: Config, now: float, material: Material | None = None) -> list[Flip]:
         """Make the table that of `config`. Targets that stay keep their slot and their health.
+
+        Args:
+            config: what is to be in force.
+            now: the clock.
+            material: the certificates and keys that belong to it.
 
         Returns:
             New targets that cannot take requests yet, and those whose ordered state is another one now.
@@ -118,6 +130,7 @@ class TargetTable:
         """
         entries: dict[Key, Entry] = {}
         pools = {Key(pool) for pool in config.pools}
+        material = material or Material()
         try:
             for pool, pool_config in config.pools.items():
                 near = self._slots.take(Key(pool), self._slots.next_pool())
@@ -125,6 +138,7 @@ class TargetTable:
                     key = Key(pool, target.name)
                     near = self._slots.take(key, near + 1)
                     entries[key] = self._entry(key, target, pool_config.health, near)
+                    entries[key].tls = _tls(entries[key], material.pools.get(pool, TargetTlsSpec()))
         except NoSlotError:
             self._slots.retain(self._pools | self._entries.keys(), now)
             raise
@@ -135,11 +149,13 @@ class TargetTable:
             del self._leaving[key]
         self._pools = pools
         self._entries = entries
+        self._material = material
         return [flip for entry in entries.values() for flip in self._settle(entry)]
 
     def world(self, config: Config) -> World:
         """What the workers are to act on. `config` is the one that was installed last."""
-        return build_world(config, self._spec, lambda pool: self._slots.take(Key(pool), 0))
+        world = build_world(config, self._spec, lambda pool: self._slots.take(Key(pool), 0))
+        return structs.replace(world, listeners=self._material.listeners, files=self._material.files)
 
     def failed(self, key: Key, outcome: Outcome, good: int, now: float) -> list[Flip]:
         """Take in that a request failed.
@@ -206,12 +222,12 @@ class TargetTable:
         self._slots.reap(now)
 
     def _entry(self, key: Key, config: TargetConfig, health: HealthConfig, slot: int) -> Entry:
-        host, port = parse_url(config.url).address
+        scheme, (host, port), _ = parse_url(config.url)
         # One that was removed a moment ago, or whose removal is undone, is known as well.
         entry = self._entries.get(key) or self._leaving.get(key, (None,))[0]
-        if entry is None or (entry.host, entry.port) != (host, port):
+        if entry is None or (entry.scheme, entry.host, entry.port) != (scheme, host, port):
             # Another place is another target, whatever it is called: nothing is known of its health.
-            fresh = Entry(key, host, port, slot, config, health, rules_of(health), self._resolve(host))
+            fresh = Entry(key, host, port, slot, config, health, rules_of(health), self._resolve(host), scheme=scheme)
             fresh.ok_seen = self._good_answers(slot)
             return fresh
         # A changed copy and not a changed entry: an install that fails half way leaves the table as it was.
@@ -251,6 +267,8 @@ class TargetTable:
             weight=config.weight,
             max_in_flight=config.max_in_flight,
             state=entry.state,
+            scheme=entry.scheme,
+            tls=entry.tls,
         )
 
 
@@ -266,6 +284,13 @@ def rules_of(health: HealthConfig) -> HealthRules:
         ejection=passive.eject_min,
         ejection_max=passive.eject_max,
     )
+
+
+def _tls(entry: Entry, spec: TargetTlsSpec) -> TargetTlsSpec | None:
+    if entry.scheme != "https":
+        return None
+    # A name with a final dot is the same name, and no certificate has it (RFC 6066 3).
+    return structs.replace(spec, server_name=spec.server_name or entry.host.removesuffix("."))
 
 
 def _as_leaving(entry: Entry, since: datetime) -> Entry:

@@ -10,6 +10,7 @@ import asyncio
 import ctypes
 import gc
 import mmap
+import os
 import socket
 import sys
 import time
@@ -23,6 +24,7 @@ import uvloop
 from equipoise.config.diff import Change, apply
 from equipoise.model import Outcome, World
 from equipoise.proxy.data_path import DataPath
+from equipoise.proxy.tls import Greeting
 from equipoise.runtime import app_log
 from equipoise.runtime.control import (
     TO_WORKER,
@@ -49,6 +51,12 @@ TICK: Final = 0.1
 GRAIN: Final = 0.02
 # Long enough for handshakes that were under way to end and be accepted before the sockets close.
 SETTLE: Final = 0.1
+# Handshakes that are under way when a drain begins have so long to become connections that count.
+HANDSHAKES: Final = 1.0
+# A client has so long for its handshake.
+HANDSHAKE_TIMEOUT: Final = 10.0
+# After the client was told that the connection ends, its word on it is not waited for longer.
+GOODBYE_TIMEOUT: Final = 2.0
 # Failures of one kind at one target that are reported in one tick: more would only keep the supervisor busy.
 MOST_REPORTS: Final = 32
 # glibc's mallopt. Measured with 1 MiB answers: without these each buffer is mapped and unmapped, 91 page faults a
@@ -76,7 +84,9 @@ class Worker:
         self._channel: Channel[ToWorker] = Channel(
             TO_WORKER, self._messages.put_nowait, lambda _: self._messages.put_nowait(None)
         )
-        self._servers: list[asyncio.Server] = []
+        # By their place among the listeners: how those with TLS greet, and who accepts.
+        self._greetings: dict[int, Greeting] = {}
+        self._servers: dict[int, asyncio.Server] = {}
         self._drain_order: asyncio.Future[float] = loop.create_future()
         self._exit_code = 0
 
@@ -120,8 +130,8 @@ class Worker:
         problem = ""
         try:
             self._data_path.apply(world)
-            if not self._servers:
-                await self._open()
+            for index in self._greet(world):
+                await self._open(index)
         except Exception as error:  # noqa: BLE001 -- an algorithm or a log sink of the user may raise anything
             problem = f"{type(error).__name__}: {error}"
             self._channel.send(Event("error", "a change cannot be applied", {"traceback": traceback.format_exc()}))
@@ -134,11 +144,39 @@ class Worker:
             self._exit_code = 1
             self._order_drain(0.0)
 
-    async def _open(self) -> None:
-        for listener in self._listeners:
-            sock = socket.socket(fileno=listener.fd)
-            server = await self._loop.create_server(self._data_path.downstream, sock=sock, backlog=BACKLOG)
-            self._servers.append(server)
+    def _greet(self, world: World) -> list[int]:
+        """Show the certificates of `world` from the next handshake on; the listeners that are to be opened for it."""
+        specs = dict(enumerate(world.listeners))
+        made = {n: self._data_path.contexts.identities(spec) for n, spec in specs.items() if spec is not None}
+        fresh = [n for n in range(len(self._listeners)) if n not in self._servers]
+        for n, identities in made.items():
+            spec = specs[n]
+            assert spec is not None
+            greeting = self._greetings.get(n)
+            if greeting is not None and greeting.lets_in_as(spec):
+                greeting.take(spec, identities)
+                continue
+            self._greetings[n] = Greeting(spec, identities)
+            if greeting is not None:
+                fresh.append(n)
+        return fresh
+
+    async def _open(self, index: int) -> None:
+        """Accept from a listener, in the place of whoever did; what waits in its queue notices nothing."""
+        before = self._servers.get(index)
+        if before is not None:
+            before.close()
+        # A copy: the descriptor itself outlives who accepts.
+        sock = socket.socket(fileno=os.dup(self._listeners[index].fd))
+        greeting = self._greetings.get(index)
+        self._servers[index] = await self._loop.create_server(
+            self._data_path.downstream,
+            sock=sock,
+            backlog=BACKLOG,
+            ssl=None if greeting is None else greeting.context,
+            ssl_handshake_timeout=None if greeting is None else HANDSHAKE_TIMEOUT,
+            ssl_shutdown_timeout=None if greeting is None else GOODBYE_TIMEOUT,
+        )
 
     # Time
 
@@ -171,10 +209,13 @@ class Worker:
         """Take what waits in the queues, then nothing new; finish what is in flight; cut what is left at the end."""
         deadline = self._loop.time() + seconds
         await asyncio.sleep(SETTLE)
-        for server in self._servers:
+        for server in self._servers.values():
             server.close()
+        for listener in self._listeners:
+            os.close(listener.fd)
         self._data_path.begin_drain()
-        while self._data_path.connections and self._loop.time() < deadline:  # noqa: ASYNC110
+        patience = min(deadline, self._loop.time() + HANDSHAKES) if self._greetings else 0.0
+        while self._loop.time() < (deadline if self._data_path.connections else patience):  # noqa: ASYNC110
             await asyncio.sleep(GRAIN)  # the data path is compiled and has no event to wait for
         if self._data_path.connections:
             self._channel.send(

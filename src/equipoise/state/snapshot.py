@@ -17,6 +17,7 @@ from equipoise.model import LimitsSpec, PoolSpec, TargetSpec, TargetState, Targe
 from equipoise.policy.balance import Algorithm, Loads
 from equipoise.policy.retry import Budget
 from equipoise.policy.routing import Route, Router
+from equipoise.state.cache_port import CachePort, StoreMaker, no_store, port_of
 from equipoise.state.connections import Stack
 from equipoise.state.ledger import Ledger, PoolLoads
 from equipoise.state.waiting import WaitingRoom
@@ -34,6 +35,22 @@ TlsMaker = Callable[[TargetTlsSpec], tuple[Any, Any]]
 def no_tls(spec: TargetTlsSpec) -> tuple[Any, Any]:
     """The maker of somebody who has no https targets."""
     raise ValueError(f"nobody here makes TLS contexts, as for {spec.server_name}")
+
+
+class Makers:
+    """Who makes what a snapshot needs and cannot make itself."""
+
+    def __init__(self, algorithm: AlgorithmMaker, tls: TlsMaker = no_tls, store: StoreMaker = no_store) -> None:
+        """Remembers them.
+
+        Args:
+            algorithm: makes algorithms by name.
+            tls: makes the TLS contexts of https targets.
+            store: opens the stores of caches.
+        """
+        self.algorithm = algorithm
+        self.tls = tls
+        self.store = store
 
 
 class Target:
@@ -74,15 +91,23 @@ class Target:
         )
 
 
+# What of a pool outlives a change, as long as what it was made of stays.
+Kept = tuple[Budget, WaitingRoom, CachePort | None]
+
+
 class Pool:
-    """The targets of a pool that may be chosen now, and how."""
+    """The targets of a pool that may be chosen now, and how.
+
+    Attributes:
+        cache: its cache; None while that is switched off.
+    """
 
     def __init__(
         self,
         spec: PoolSpec,
         loads: PoolLoads,
         algorithm: Algorithm,
-        kept: tuple[Budget, WaitingRoom],
+        kept: Kept,
         make_tls: TlsMaker = no_tls,
     ) -> None:
         """Is built from what the supervisor said.
@@ -99,11 +124,14 @@ class Pool:
         self.slot = spec.slot
         self.loads = loads
         self.algorithm = algorithm
-        self.budget, self.waiting = kept
+        self.budget, self.waiting, self.cache = kept
+        self.retry = spec.retry
         self.attempts = spec.retry.attempts
         self.retry_buffer: i64 = spec.retry.buffer
         self.failure_statuses = frozenset(spec.failure_statuses)
         self.targets = [Target(spec.name, target, make_tls) for target in choosable(spec)]
+        # What a line says in the place of the target's part, of a request that the cache answered.
+        self.hit_piece = b',"target":null,"pool":%b,"attempts":0,"duration_ms":' % json_text(spec.name)
         # Why a target was picked, for the access log, by the number in flight there: made once, not for each request.
         self.reasons = [f"{spec.algorithm}: {count} in flight, {len(self.targets)} targets" for count in range(256)]
         # The rest of a line of the access log from there on, for a request that went well.
@@ -147,6 +175,7 @@ class Snapshot:
         self.world = world
         self.pools = pools
         self.limits = Limits(world.limits)
+        self.grpc_health = world.grpc_health
         routes = [
             Route(route.host.lower().encode("idna") if route.host else b"", route.path.encode(), route.pool)
             for route in world.routes
@@ -165,8 +194,7 @@ def build(
     world: World,
     before: "Snapshot | None",
     ledger: Ledger,
-    make: AlgorithmMaker,
-    make_tls: TlsMaker = no_tls,
+    makers: Makers,
 ) -> Snapshot:
     """Makes the snapshot of a world.
 
@@ -174,11 +202,10 @@ def build(
         world: the new state.
         before: the snapshot in force; pools that did not change are taken over whole.
         ledger: the worker's.
-        make: makes algorithms by name.
-        make_tls: makes the TLS contexts of https targets.
+        makers: make the rest.
 
     Raises:
-        ValueError, OSError: as `make` and `make_tls` do.
+        ValueError, OSError: as the makers do.
     """
     old = {} if before is None else {spec.name: spec for spec in before.world.pools}
     pools: dict[str, Pool] = {}
@@ -191,17 +218,20 @@ def build(
         weights = [target.weight for target in targets]
         limits = [target.max_in_flight for target in targets]
         loads = PoolLoads(ledger, spec.slot, [target.slot for target in targets], (names, weights, limits))
-        algorithm = make(spec.algorithm, loads)
-        budget = Budget(spec.retry.budget)
-        waiting = WaitingRoom(0, 0)
-        if before is not None and spec.name in before.pools:
-            waiting = before.pools[spec.name].waiting
-            if old[spec.name].retry == spec.retry:
-                budget = before.pools[spec.name].budget
-        waiting.limit = spec.queue.size
-        waiting.timeout_ns = int(spec.queue.timeout * NS_PER_SECOND)
-        pools[spec.name] = Pool(spec, loads, algorithm, (budget, waiting), make_tls)
+        algorithm = makers.algorithm(spec.algorithm, loads)
+        kept = _kept(spec, before, makers.store)
+        pools[spec.name] = Pool(spec, loads, algorithm, kept, makers.tls)
     return Snapshot(world, pools)
+
+
+def _kept(spec: PoolSpec, before: Snapshot | None, make_store: StoreMaker) -> Kept:
+    """What a pool takes over from before, or gets new."""
+    pool = None if before is None else before.pools.get(spec.name)
+    waiting = WaitingRoom(0, 0) if pool is None else pool.waiting
+    waiting.limit = spec.queue.size
+    waiting.timeout_ns = int(spec.queue.timeout * NS_PER_SECOND)
+    budget = Budget(spec.retry.budget) if pool is None or pool.retry != spec.retry else pool.budget
+    return budget, waiting, port_of(spec, None if pool is None else pool.cache, make_store)
 
 
 def choosable(spec: PoolSpec) -> list[TargetSpec]:

@@ -396,9 +396,18 @@ def length_of(stream: i64, value: bytes) -> i64:
     Raises:
         Http2Error: it is anything else.
     """
-    if len(value) > MAX_LENGTH_DIGITS or not value.isdigit():
+    size: i64 = len(value)
+    length: i64 = 0
+    at: i64 = 0
+    while at < size and at < MAX_LENGTH_DIGITS:
+        digit: i64 = value[at] - 0x30
+        if digit < 0 or digit > 9:
+            raise malformed(stream, "invalid Content-Length")
+        length = length * 10 + digit
+        at += 1
+    if size == 0 or at < size:
         raise malformed(stream, "invalid Content-Length")
-    return int(value)
+    return length
 
 
 def status_of(stream: i64, value: bytes) -> i64:
@@ -407,9 +416,14 @@ def status_of(stream: i64, value: bytes) -> i64:
     Raises:
         Http2Error: it is anything else.
     """
-    if len(value) != 3 or not value.isdigit() or value[0] == 0x30:
+    if len(value) != 3:
         raise malformed(stream, "invalid :status")
-    return int(value)
+    a: i64 = value[0] - 0x30
+    b: i64 = value[1] - 0x30
+    c: i64 = value[2] - 0x30
+    if a < 1 or a > 9 or b < 0 or b > 9 or c < 0 or c > 9:
+        raise malformed(stream, "invalid :status")
+    return a * 100 + b * 10 + c
 
 
 def reason(flags: i64) -> str:

@@ -8,6 +8,7 @@ A script is called for each request whose head has arrived. The test swaps it at
 
 import asyncio
 import socket
+import ssl
 import struct
 import threading
 from collections.abc import Awaitable, Callable, Coroutine
@@ -137,10 +138,11 @@ class Gate:
 class Target:
     """A scripted target on a port of its own. Counters are written by the stage's thread and read by the test's."""
 
-    def __init__(self, stage: "Stage", script: Script, host: str) -> None:
+    def __init__(self, stage: "Stage", script: Script, host: str, tls: ssl.SSLContext | None = None) -> None:
         self.stage = stage
         self.script = script
         self.host = host
+        self.tls = tls
         self.port = 0
         self.requests: list[Message] = []
         self.received = bytearray()
@@ -154,12 +156,13 @@ class Target:
     @property
     def url(self) -> str:
         """For the configuration."""
-        return f"http://{f'[{self.host}]' if ':' in self.host else self.host}:{self.port}"
+        scheme = "http" if self.tls is None else "https"
+        return f"{scheme}://{f'[{self.host}]' if ':' in self.host else self.host}:{self.port}"
 
     @property
     def name(self) -> str:
         """What the balancer calls it when the configuration does not."""
-        return self.url.removeprefix("http://")
+        return self.url.partition("://")[2]
 
     @property
     def paths(self) -> list[str]:
@@ -186,7 +189,9 @@ class Target:
         self.stage.run(self._close_all())
 
     async def _start(self) -> None:
-        self._server = await asyncio.start_server(self._serve, self.host, self.port, backlog=4096, reuse_port=True)
+        self._server = await asyncio.start_server(
+            self._serve, self.host, self.port, backlog=4096, reuse_port=True, ssl=self.tls
+        )
         self.port = self._server.sockets[0].getsockname()[1]
 
     async def _stop(self) -> None:
@@ -277,9 +282,11 @@ class Stage:
         problems = [problem for target in self.targets for problem in target.problems]
         assert not problems, f"a script failed: {problems}"
 
-    def target(self, script: Script | None = None, host: str = "127.0.0.1") -> Target:
+    def target(
+        self, script: Script | None = None, host: str = "127.0.0.1", tls: ssl.SSLContext | None = None
+    ) -> Target:
         """A target that listens; it answers 200 `ok` to everything unless told otherwise."""
-        target = Target(self, script or says(answer()), host)
+        target = Target(self, script or says(answer()), host, tls)
         target.start()
         self.targets.append(target)
         return target

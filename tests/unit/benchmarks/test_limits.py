@@ -1,6 +1,14 @@
 import pytest
 from benchmarks.limits import PICK_FEW, PICK_MANY, Verdict, verdicts
-from benchmarks.model import Figures, IdleFigures, MicroFigure, Results, ScenarioResult
+from benchmarks.model import (
+    CALLS,
+    HANDSHAKES,
+    Figures,
+    IdleFigures,
+    MicroFigure,
+    Results,
+    ScenarioResult,
+)
 
 
 def figures(row: str, cpu_us: float, errors: tuple[str, ...] = ()) -> Figures:
@@ -71,3 +79,17 @@ def test_the_pick_may_cost_a_microsecond_more_at_500_targets(many: float, passed
 
 def test_a_figure_equal_to_the_limit_passes() -> None:
     assert Verdict("l", "w", 0.3, 0.3, "x CPU").passed
+
+
+def test_calls_are_held_against_haproxy_and_nginx() -> None:
+    rows = (figures("equipoise", 12.0), figures("HAProxy", 12.0), figures("nginx", 11.0))
+    results = Results(scenarios=[ScenarioResult("h2-unary", "call", 1, 2, rows, CALLS)])
+
+    assert judged(results) == {"equipoise / HAProxy": True, "equipoise / nginx": False}
+
+
+def test_a_handshake_may_cost_a_third_more_than_that_of_nginx() -> None:
+    rows = (figures("equipoise", 810.0), figures("HAProxy", 1.0), figures("nginx", 600.0))
+    results = Results(scenarios=[ScenarioResult("tls-handshake", "100B", 1, 2, rows, HANDSHAKES)])
+
+    assert judged(results) == {"equipoise / nginx": True}

@@ -1,4 +1,4 @@
-from benchmarks.model import BODIES, Group, Row, Sample, Scenario, body_bytes, medians
+from benchmarks.model import BODIES, CALL, Group, Row, Sample, Scenario, body_bytes, body_size, call_message, medians
 
 
 def sample(cpu_us: float, errors: tuple[str, ...] = ()) -> Sample:
@@ -27,3 +27,10 @@ def test_a_group_starts_each_row_once() -> None:
     scenarios = (Scenario("a", "100B", (one,), 1, 1), Scenario("b", "1MiB", (two, one), 1, 1))
 
     assert Group(1, scenarios).rows == (one, two)
+
+
+def test_a_message_says_its_own_length() -> None:
+    for message in (call_message(), body_bytes(CALL)):
+        assert message[:1] == b"\0"
+        assert int.from_bytes(message[1:5], "big") == len(message) - 5
+    assert len(body_bytes(CALL)) == body_size(CALL)

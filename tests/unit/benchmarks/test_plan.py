@@ -1,6 +1,6 @@
 import pytest
 from benchmarks import plan
-from benchmarks.model import Build, Row
+from benchmarks.model import CALLS, TRAFFIC, Build, Link, Row, Traffic
 from benchmarks.plan import Choice
 
 OURS = (Build("equipoise", "python3"),)
@@ -81,3 +81,44 @@ def test_what_the_options_add_is_measured_without_being_named() -> None:
     rows = plan.chosen_rows(builds, Choice(rows=("equipoise, log",), others=(own,)))
 
     assert names(rows) == ["equipoise, log", "before, log", "before", "own"]
+
+
+def test_the_protocols_are_measured_with_one_worker_unless_told_otherwise() -> None:
+    groups = [group for group in plan.groups(OURS, Choice()) if group.rows[0].link is not Link.HTTP1]
+
+    assert [(group.workers, len(group.scenarios)) for group in groups] == [(1, 2), (1, 1), (1, 2)]
+    assert {scenario.traffic for group in groups for scenario in group.scenarios} == set(TRAFFIC[1:])
+
+
+def test_a_protocol_that_is_named_is_measured_with_the_workers_that_are_named() -> None:
+    groups = plan.groups(OURS, Choice(scenarios=("h2-h1",), workers=(1, 2)))
+
+    assert [group.workers for group in groups] == [1, 2]
+
+
+def test_every_row_of_a_group_speaks_what_its_scenarios_do() -> None:
+    for group in plan.groups(OURS, Choice()):
+        assert {row.link for row in group.rows} == {scenario.traffic.link for scenario in group.scenarios}
+
+
+def test_the_logs_of_the_peers_are_measured_with_the_calls_of_a_mesh_only() -> None:
+    def logged(traffic: Traffic) -> list[str]:
+        return [row.name for row in plan.rows_for(OURS, Choice(), traffic) if row.log]
+
+    assert "nginx, log" in logged(CALLS)
+    assert all(logged(traffic) == ["equipoise, log"] for traffic in TRAFFIC[2:])
+
+
+def test_the_floor_stands_where_no_handshake_is_made() -> None:
+    floors = [
+        traffic
+        for traffic in TRAFFIC[1:]
+        if any(row.variant == "tcp" for row in plan.rows_for(OURS, Choice(), traffic))
+    ]
+
+    assert {traffic.link for traffic in floors} == {Link.HTTP2}
+
+
+def test_nghttpx_is_measured_where_it_has_something_to_say() -> None:
+    assert "nghttpx" in names(plan.rows_for(OURS, Choice(), CALLS))
+    assert "nghttpx" not in names(plan.groups(OURS, Choice(scenarios=("100B",)))[0].rows)

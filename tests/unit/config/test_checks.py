@@ -5,14 +5,17 @@ from equipoise.config.problems import dotted
 from equipoise.config.schema import (
     AdminConfig,
     CacheConfig,
+    CertificateConfig,
     Config,
     HealthConfig,
     JwtConfig,
     ListenerConfig,
     PassiveConfig,
     PoolConfig,
+    PoolTlsConfig,
     RouteConfig,
     TargetConfig,
+    TlsConfig,
 )
 
 POOL = PoolConfig(targets=(TargetConfig("http://a", "a"),))
@@ -82,14 +85,71 @@ def test_targets_of_two_pools_may_share_a_name() -> None:
     assert problems(config) == {}
 
 
-@pytest.mark.parametrize("scheme", ["https", "h2c"])
-def test_a_target_is_reached_by_http_only_for_now(scheme: str) -> None:
-    config = with_pool(targets=(TargetConfig(f"{scheme}://a", "a"),))
-    assert problems(config) == {"pools.p.targets[0].url": f"{scheme}:// targets are not supported by this version"}
+@pytest.mark.parametrize("scheme", ["http", "https", "h2c"])
+def test_a_target_is_reached_by_each_scheme(scheme: str) -> None:
+    assert problems(with_pool(targets=(TargetConfig(f"{scheme}://a", "a"),))) == {}
 
 
-def test_grpc_health_is_refused_for_now() -> None:
-    assert "not supported" in problems(with_pool(health=HealthConfig(type="grpc")))["pools.p.health.type"]
+def with_tls(**keys: object) -> Config:
+    tls = TlsConfig(**keys)  # type: ignore[arg-type]
+    return Config(listeners=(ListenerConfig("a:443", tls),), pools={"p": POOL})
+
+
+PAIR = {"certificate_file": "c.pem", "key_file": "k.pem"}
+PAIRS = (CertificateConfig(**PAIR),)
+
+
+@pytest.mark.parametrize(
+    "keys",
+    [
+        PAIR,
+        {"certificates": PAIRS},
+        {**PAIR, "client_ca_file": "ca.pem", "client_certificates": "required"},
+        {**PAIR, "client_ca_file": "ca.pem", "client_certificates": "optional"},
+    ],
+)
+def test_a_tls_listener_has_its_certificates_in_one_place(keys: dict[str, object]) -> None:
+    assert problems(with_tls(**keys)) == {}
+
+
+@pytest.mark.parametrize(
+    ("keys", "place", "message"),
+    [
+        ({}, "listeners[0].tls", "names no certificate; write certificate_file"),
+        ({**PAIR, "certificates": PAIRS}, "listeners[0].tls", "has both certificate_file and certificates"),
+        ({"certificate_file": "c.pem"}, "listeners[0].tls.key_file", "is missing"),
+        ({"key_file": "k.pem"}, "listeners[0].tls.certificate_file", "is missing"),
+        ({**PAIR, "client_certificates": "required"}, "listeners[0].tls.client_ca_file", "is missing"),
+        ({**PAIR, "client_certificates": "optional"}, "listeners[0].tls.client_ca_file", "is missing"),
+        ({**PAIR, "client_ca_file": "ca.pem"}, "listeners[0].tls.client_ca_file", "is of no use"),
+    ],
+)
+def test_a_tls_listener_that_says_half_is_told_the_rest(keys: dict[str, object], place: str, message: str) -> None:
+    found = problems(with_tls(**keys))
+    assert list(found) == [place]
+    assert found[place].startswith(message)
+
+
+@pytest.mark.parametrize(
+    ("keys", "place", "message"),
+    [
+        ({"certificate_file": "c.pem"}, "pools.p.tls.key_file", "is missing"),
+        ({"key_file": "k.pem"}, "pools.p.tls.certificate_file", "is missing"),
+        ({"ca_file": "ca.pem", "verify": False}, "pools.p.tls.ca_file", "is of no use while verify is false"),
+    ],
+)
+def test_tls_to_targets_that_says_half_is_told_the_rest(keys: dict[str, object], place: str, message: str) -> None:
+    found = problems(with_pool(tls=PoolTlsConfig(**keys)))  # type: ignore[arg-type]
+    assert list(found) == [place]
+    assert found[place].startswith(message)
+
+
+def test_grpc_health_needs_targets_that_speak_http2() -> None:
+    targets = (TargetConfig("h2c://a:1", "a"), TargetConfig("http://b:1", "b"), TargetConfig("https://c:1", "c"))
+    found = problems(with_pool(targets=targets, health=HealthConfig(type="grpc")))
+    assert [place for place, message in found.items() if "needs h2c:// or https://" in message] == [
+        "pools.p.targets[1].url"
+    ]
 
 
 def test_the_cache_is_refused_for_now() -> None:
@@ -135,3 +195,33 @@ def test_a_public_key_is_not_for_hs256() -> None:
 def test_the_other_algorithms_need_a_public_key(algorithm: str) -> None:
     assert problems(with_jwt(algorithm=algorithm)).keys() == {"admin.jwt.public_key_file"}
     assert problems(with_jwt(algorithm=algorithm, public_key_file="k")) == {}
+
+
+@pytest.mark.parametrize(
+    ("cache", "place", "says"),
+    [
+        (CacheConfig(max_bytes=199, max_body=10), "max_body", "10 must be at most a twentieth of max_bytes, 199"),
+        (CacheConfig(key_headers=("a", "traceparent")), "key_headers[1]", "is in ignore_headers too"),
+        (CacheConfig(mode="rfc9111", key_headers=("accept",)), "key_headers", 'belongs to mode "identical"'),
+        (
+            CacheConfig(mode="rfc9111", store_anyway=("set-cookie", "private")),
+            "store_anyway[1]",
+            '"private" belongs to',
+        ),
+    ],
+)
+def test_keys_of_a_cache_that_contradict_each_other_are_reported(cache: CacheConfig, place: str, says: str) -> None:
+    assert says in problems(with_pool(cache=cache))[f"pools.p.cache.{place}"]
+
+
+@pytest.mark.parametrize(
+    "cache",
+    [
+        CacheConfig(),
+        CacheConfig(max_bytes=200, max_body=10),
+        CacheConfig(key_headers=("accept",), store_anyway=("authorization", "no-store")),
+        CacheConfig(mode="rfc9111", store_anyway=("set-cookie",)),
+    ],
+)
+def test_a_cache_that_is_switched_off_and_consistent_is_let_pass(cache: CacheConfig) -> None:
+    assert problems(with_pool(cache=cache)) == {}

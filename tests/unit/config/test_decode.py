@@ -85,9 +85,9 @@ def test_a_value_of_the_wrong_kind_is_told_what_is_wanted(data: dict[str, object
     assert problem(data)[1] == message
 
 
-def test_a_feature_of_later_is_refused_whatever_its_value() -> None:
+def test_a_table_that_may_be_left_out_is_a_table_when_it_is_there() -> None:
     place, message = problem({"listeners": [{"address": "a:1", "tls": True}]})
-    assert (place, message) == (("listeners", 0, "tls"), "TLS listeners are not supported by this version")
+    assert (place, message) == (("listeners", 0, "tls"), "must be a table, not true")
 
 
 def test_an_expanded_string_may_be_a_number_or_a_truth_value() -> None:

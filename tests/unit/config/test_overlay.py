@@ -233,10 +233,10 @@ def test_a_value_that_the_file_may_not_have_is_refused_with_its_place(wanted: Ed
     assert problem(wanted).startswith(f"{place}: ")
 
 
-def test_what_is_not_supported_in_the_file_is_not_by_an_edit() -> None:
-    overlay = after(AddTarget("p", TargetConfig("https://a:1", "c")))
-    with pytest.raises(ConfigError, match=r"pools\.p\.targets\[2\]\.url: https:// targets are not supported"):
-        check_whole(merge(FILE, overlay))
+@pytest.mark.parametrize("scheme", ["http", "https", "h2c"])
+def test_an_edit_may_add_a_target_of_each_scheme(scheme: str) -> None:
+    overlay = after(AddTarget("p", TargetConfig(f"{scheme}://a:1", "c")))
+    check_whole(merge(FILE, overlay))
 
 
 def test_more_targets_than_there_are_slots_are_refused() -> None:

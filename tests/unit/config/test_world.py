@@ -7,13 +7,14 @@ from equipoise.config.schema import TargetConfig
 from equipoise.config.world import (
     access_log_spec,
     build_world,
+    cache_spec,
     limits_spec,
     listen_addresses,
     retry_spec,
     route_specs,
     worker_count,
 )
-from equipoise.model import AccessLogSpec, LimitsSpec, PoolSpec, RetrySpec, RouteSpec, TargetSpec, World
+from equipoise.model import AccessLogSpec, CacheSpec, LimitsSpec, PoolSpec, RetrySpec, RouteSpec, TargetSpec, World
 
 TEXT = """
 listen = "a:1"
@@ -65,6 +66,27 @@ def test_the_world_is_what_the_file_says() -> None:
         limits=LimitsSpec(request_body=1 << 20, idle_timeout=5.0),
         access_log=AccessLogSpec(sink="text", headers=("accept",)),
     )
+
+
+def test_the_cache_of_a_pool_is_what_the_file_says() -> None:
+    text = """
+    listen = "a:1"
+    [pools.p]
+    targets = []
+    [pools.p.cache]
+    ttl = "5s"
+    max_bytes = "1MiB"
+    max_body = "1KiB"
+    methods = ["GET"]
+    keep_stale = "0s"
+    """
+    assert cache_spec(parse(text, {}).pools["p"]) == CacheSpec(
+        ttl=5.0, max_bytes=1 << 20, max_body=1 << 10, methods=("GET",), keep_stale=0.0
+    )
+
+
+def test_a_file_that_says_nothing_of_the_cache_leaves_the_defaults() -> None:
+    assert cache_spec(CONFIG.pools["p"]) == CacheSpec()
 
 
 def test_the_parts_can_be_had_alone() -> None:

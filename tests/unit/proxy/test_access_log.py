@@ -66,8 +66,8 @@ def test_a_json_line_has_every_documented_field(tmp_path: Path) -> None:
 def test_a_line_has_more_fields_only_when_there_is_something_in_them(tmp_path: Path) -> None:
     path = tmp_path / "log"
     log = make_log(AccessLogSpec(path=str(path)), no_trouble)
-    log.write(detailed(record(), None, truncated=False, rest=(None, None)))
-    log.write(detailed(record(), "AAEC", truncated=True, rest=({"accept": "*/*"}, 14)))
+    log.write(detailed(record(), None, truncated=False, rest=(None, None, None)))
+    log.write(detailed(record(), "AAEC", truncated=True, rest=({"accept": "*/*"}, 14, "fresh")))
     log.close()
     plain, full = (json.loads(line) for line in path.read_text(encoding="utf-8").splitlines())
     assert plain.keys() == set(Record.__struct_fields__)
@@ -76,6 +76,7 @@ def test_a_line_has_more_fields_only_when_there_is_something_in_them(tmp_path: P
         "body_truncated": True,
         "headers": {"accept": "*/*"},
         "grpc_status": 14,
+        "cache_reason": "fresh",
     }
 
 

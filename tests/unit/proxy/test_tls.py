@@ -247,7 +247,7 @@ def test_a_target_of_the_named_authority_is_believed(files: Files) -> None:
 @pytest.mark.parametrize(
     ("other", "reason"),
     [
-        (target("b.example"), "certificate not accepted: Hostname mismatch, certificate is not valid for 'a.example'."),
+        (target("b.example"), "certificate not accepted: Hostname mismatch, certificate is not valid for 'a.example'"),
         (target("a.example", authority=OTHER), "certificate not accepted: unable to get local issuer certificate"),
         (target("a.example", days=EXPIRED), "certificate not accepted: certificate has expired"),
     ],

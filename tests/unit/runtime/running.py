@@ -11,6 +11,7 @@ from equipoise.runtime.changes import Changes, Standing
 from equipoise.runtime.startup import open_listeners
 from equipoise.runtime.store import Store, resume
 from equipoise.runtime.supervisor import Supervisor, Surroundings
+from equipoise.runtime.tls_files import Reading
 from tests.unit.runtime.parts import ReadableLog, port_of
 
 TWO = '["http://127.0.0.1:1", "http://127.0.0.1:2"]'
@@ -33,10 +34,11 @@ class Running:
         self.log = ReadableLog()
         self.store = Store(folder / "state", writable=writable)
         self.store.open()
-        file = load(self.path)
+        reading = Reading()
+        file = load(self.path, examine=reading.examine)
         config, state = resume(self.store, file)
         self.listeners = open_listeners(config)
-        standing = Standing(file, state.overlay, config, state.version, state.digest)
+        standing = Standing(file, state.overlay, config, state.version, state.digest, reading.material)
         self.supervisor = Supervisor(
             self.path, standing, Surroundings(self.listeners, None, None, self.store, self.log), tasks
         )

@@ -131,7 +131,7 @@ def test_an_edit_that_is_refused_leaves_everything_as_it_was(tmp_path: Path) -> 
         with pytest.raises(ConflictError):
             await running.changes.edit(AddTarget("p", TargetConfig("http://127.0.0.1:9", A)))
         with pytest.raises(ConfigError):
-            await running.changes.edit(AddTarget("p", TargetConfig("https://127.0.0.1:9")))
+            await running.changes.edit(AddTarget("p", TargetConfig("ftp://127.0.0.1:9")))
         assert (running.supervisor.version, running.targets) == (1, [A, B])
         assert running.store.read() is None
 

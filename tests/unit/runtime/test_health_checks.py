@@ -10,23 +10,27 @@ import pytest
 import uvloop
 
 from equipoise.model import Outcome, TargetState
-from equipoise.runtime.health_checks import STAGGER, HealthChecks, ProbeError, UnreachableError, probe
+from equipoise.runtime.health_checks import STAGGER, HealthChecks, probe
+from equipoise.runtime.probe_error import ProbeError, UnreachableError
 from equipoise.runtime.slots import Key, Slots
 from equipoise.runtime.targets import Entry, TargetTable
+from equipoise.wire.frames import END_HEADERS, END_STREAM, HEADERS, PREFACE, SETTINGS
+from equipoise.wire.hpack import Encoder
+from tests.support.frames import frame
 from tests.unit.runtime.parts import ReadableLog, config_of, free_port, tiny_target
 
 FAST = 'interval = "50ms"\ndown_interval = "50ms"\ntimeout = "300ms"'
 
 
-def table_of(ports: list[int], health: str = FAST) -> TargetTable:
+def table_of(ports: list[int], health: str = FAST, scheme: str = "http") -> TargetTable:
     table = TargetTable(Slots(1024, lambda _slot: True, lambda _slot: None), lambda _slot: 0, lambda host: (host,))
-    targets = ", ".join(f'"http://127.0.0.1:{port}"' for port in ports)
+    targets = ", ".join(f'"{scheme}://127.0.0.1:{port}"' for port in ports)
     table.install(config_of(f"[pools.p]\ntargets = [{targets}]\n[pools.p.health]\n{health}"), 0.0)
     return table
 
 
-def entry_of(port: int, health: str) -> Entry:
-    return next(iter(table_of([port], f"{FAST}\n{health}")))
+def entry_of(port: int, health: str, scheme: str = "http") -> Entry:
+    return next(iter(table_of([port], f"{FAST}\n{health}", scheme)))
 
 
 HTTP = 'type = "http"'
@@ -93,6 +97,34 @@ def test_a_target_that_hangs_fails_the_probe_in_time() -> None:
     with silent_target() as port, pytest.raises(ProbeError, match=r"no answer in 0\.3 s") as caught:
         uvloop.run(probe(entry_of(port, HTTP)))
     assert not isinstance(caught.value, UnreachableError)
+
+
+def http2_answer(status: bytes) -> bytes:
+    """A response that is a head alone, behind the settings that begin a connection."""
+    block = Encoder(0).encode([(b":status", status)])
+    return frame(SETTINGS) + frame(HEADERS, 1, block, END_HEADERS | END_STREAM)
+
+
+def test_an_http_probe_speaks_http2_to_a_target_that_is_spoken_to_so() -> None:
+    with tiny_target(http2_answer(b"204")) as target:
+        uvloop.run(probe(entry_of(target.port, HTTP, "h2c")))
+        assert target.requests[0].startswith(PREFACE)
+
+
+def test_another_status_over_http2_fails_the_probe() -> None:
+    with tiny_target(http2_answer(b"503")) as target, pytest.raises(ProbeError, match=r"^status 503$"):
+        uvloop.run(probe(entry_of(target.port, HTTP, "h2c")))
+
+
+def test_a_grpc_probe_makes_a_call() -> None:
+    with tiny_target(http2_answer(b"503")) as target, pytest.raises(ProbeError, match=r"^HTTP status 503$"):
+        uvloop.run(probe(entry_of(target.port, 'type = "grpc"\nservice = "my.Service"', "h2c")))
+    assert b"my.Service" in target.requests[0]
+
+
+def test_a_grpc_probe_of_a_target_that_hangs_fails_in_time() -> None:
+    with silent_target() as port, pytest.raises(ProbeError, match=r"no answer in 0\.3 s"):
+        uvloop.run(probe(entry_of(port, 'type = "grpc"', "h2c")))
 
 
 def test_a_probe_tries_all_addresses() -> None:

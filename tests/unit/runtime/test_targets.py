@@ -4,9 +4,10 @@ import pytest
 
 from equipoise.config.overlay import Overlay, PoolOverlay, TargetChange, merge
 from equipoise.config.schema import Config
-from equipoise.model import Outcome, TargetState
+from equipoise.model import Outcome, TargetState, TargetTlsSpec, TlsFile
 from equipoise.runtime.slots import Key, NoSlotError, Slots
 from equipoise.runtime.targets import LEAVING, Flip, TargetTable
+from equipoise.runtime.tls_files import Material
 from tests.unit.runtime.parts import config_of
 
 A, B = Key("default", "10.0.0.1:1"), Key("default", "10.0.0.2:1")
@@ -291,3 +292,43 @@ def test_ejections_outlive_a_reload() -> None:
     fixture.fail(A, Outcome.CONNECT_FAILED)
     fixture.install(ONE)
     assert ejections(fixture) == 1
+
+
+# TLS
+
+
+@pytest.mark.parametrize(
+    ("url", "configured", "name"),
+    [
+        ("https://name.example", "", "name.example"),
+        ("https://name.example.", "", "name.example"),
+        ("https://10.0.0.1", "", "10.0.0.1"),
+        ("https://10.0.0.1", "inner.example", "inner.example"),
+        ("http://name.example", "inner.example", None),
+        ("h2c://name.example", "inner.example", None),
+    ],
+)
+def test_a_target_over_tls_has_the_name_that_its_certificate_is_for(
+    url: str, configured: str, name: str | None
+) -> None:
+    fixture = Fixture(f'[pools.default]\ntargets = ["{url}"]')
+    material = Material(pools={"default": TargetTlsSpec(server_name=configured, ca="digest")})
+    fixture.table.install(fixture.config, 0.0, material)
+    [target] = fixture.table.world(fixture.config).pools[0].targets
+    assert target.scheme == url.partition(":")[0]
+    assert (target.tls and target.tls.server_name, target.tls and target.tls.ca) == (name, name and "digest")
+
+
+def test_the_world_has_what_was_read_for_it() -> None:
+    fixture = Fixture()
+    material = Material(files=(TlsFile("digest", b"content"),), listeners=(None,))
+    fixture.table.install(fixture.config, 0.0, material)
+    world = fixture.table.world(fixture.config)
+    assert (world.files, world.listeners) == (material.files, material.listeners)
+
+
+def test_a_target_of_another_scheme_is_another_target() -> None:
+    fixture = Fixture()
+    fixture.fail(A, Outcome.CONNECT_FAILED)
+    fixture.install(TWO.replace("http://10.0.0.1", "https://10.0.0.1"))
+    assert fixture.states() == [UP, UP]
