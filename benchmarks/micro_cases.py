@@ -23,7 +23,7 @@ from equipoise.model import AccessLogSpec, PoolSpec, TargetSpec, World
 from equipoise.policy.balance import ALGORITHMS
 from equipoise.proxy.access_log import AccessLog, JsonLog, Record, encode_line
 from equipoise.proxy.data_path import DataPath
-from equipoise.proxy.sides import LogPort
+from equipoise.proxy.services import LogPort
 from equipoise.proxy.upstream_http1 import UpstreamHttp1
 from equipoise.state import ledger as ledger_module
 from equipoise.state.ledger import Lease, Ledger, PoolLoads

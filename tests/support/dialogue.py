@@ -10,7 +10,7 @@ from typing import Any
 from equipoise.model import LimitsSpec, PoolSpec, World
 from equipoise.proxy.access_log import AccessLog, Record
 from equipoise.proxy.data_path import DataPath
-from equipoise.proxy.sides import LogPort
+from equipoise.proxy.services import LogPort
 from tests.support.ledgers import ledgers, pool, target, world
 from tests.support.transport import Clock, Dial, Peer, ScriptedLoop, Transport
 

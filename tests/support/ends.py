@@ -169,7 +169,7 @@ class Http2End:
         arrived = self.arrived
         if isinstance(frame, Headers):
             given = dict(frame.fields)
-            if arrived.whole or b":status" not in given and b":method" not in given:
+            if arrived.whole or (b":status" not in given and b":method" not in given):
                 arrived.trailers = frame.fields
             elif given.get(b":status", b"200") < b"200":
                 arrived.interims.append(int(given[b":status"]))

@@ -18,7 +18,8 @@ from equipoise.errors import ProxyError
 from equipoise.proxy.access_log import Record, body_fields, detailed
 from equipoise.proxy.client import version_of
 from equipoise.proxy.lookup import Lookup
-from equipoise.proxy.sides import Downstream, LogPort, Relay, Services
+from equipoise.proxy.services import LogPort, Services
+from equipoise.proxy.sides import Downstream, Relay
 from equipoise.state.ledger import ABORTED, BAD_ANSWERS, BYTES_IN, BYTES_OUT, FAILURES
 from equipoise.state.snapshot import Pool, Target
 from equipoise.wire.message import Request

@@ -12,7 +12,8 @@ from collections.abc import Awaitable, Callable
 from typing import Any, Final, cast
 
 from equipoise.errors import RETRY_ALWAYS, SELF, ProxyError, upstream_failed
-from equipoise.proxy.sides import Connector, Relay, Services
+from equipoise.proxy.services import Services
+from equipoise.proxy.sides import Connector, Relay
 from equipoise.proxy.tls import handshake_problem
 from equipoise.proxy.upstream_http1 import UpstreamHttp1
 from equipoise.proxy.upstream_http2 import TargetConnection

@@ -20,7 +20,7 @@ from equipoise.proxy.access_log import AccessLog, NullLog, make_log
 from equipoise.proxy.connector import TcpConnector
 from equipoise.proxy.downstream_http1 import DownstreamHttp1
 from equipoise.proxy.exchange import Exchange
-from equipoise.proxy.sides import LogPort, Services
+from equipoise.proxy.services import LogPort, Services
 from equipoise.proxy.tls import Contexts
 from equipoise.proxy.tunnel import Tunnel
 from equipoise.state.cache_port import StoreMaker, no_store

@@ -10,10 +10,11 @@ from mypy_extensions import i64
 
 from equipoise.errors import ProxyError, client_failed
 from equipoise.proxy.client import Client
-from equipoise.proxy.downstream_http2 import ClientConnection
 from equipoise.proxy.exchange import Exchange
+from equipoise.proxy.http2_client import ClientConnection
 from equipoise.proxy.own_answers import TYPE, problem
-from equipoise.proxy.sides import Downstream, Services
+from equipoise.proxy.services import Services
+from equipoise.proxy.sides import Downstream
 from equipoise.state.connections import NO_DEADLINE
 from equipoise.wire.chunked import LAST_CHUNK, ChunkedReader, chunk, last_chunk
 from equipoise.wire.frames import HTTP_1, UNDECIDED, protocol_of

@@ -17,7 +17,6 @@ from typing import Final
 from mypy_extensions import i64
 
 from equipoise.errors import (
-    RETRY_ALWAYS,
     RETRY_IF_SAFE,
     RETRY_NEVER,
     SELF,
@@ -28,22 +27,19 @@ from equipoise.errors import (
     upstream_failed,
 )
 from equipoise.policy.caching import TRAILERS
-from equipoise.policy.retry import is_idempotent, may_retry
-from equipoise.proxy.account import Account
+from equipoise.proxy.attempts import MAX_HELD, UNDONE, Attempts
 from equipoise.proxy.background import Background
 from equipoise.proxy.lookup import USE_STORED, Lookup
-from equipoise.proxy.sides import Downstream, Relay, Services, Upstream
+from equipoise.proxy.sides import Relay
 from equipoise.proxy.tunnel import Tunnel
 from equipoise.proxy.websocket import accepts, new_key
-from equipoise.state.connections import Reusable, Stack
-from equipoise.state.ledger import RETRIES, WORKER_OWN_ANSWERS, Lease
-from equipoise.state.snapshot import Pool, Target
-from equipoise.state.waiting import WaitingRoom
+from equipoise.state.ledger import WORKER_OWN_ANSWERS
+from equipoise.state.snapshot import Pool
 from equipoise.wire.grpc import UNAVAILABLE
 from equipoise.wire.hpack_header import GRPC_STATUS, Header, header
 from equipoise.wire.http1 import RequestHead, ResponseHead
 from equipoise.wire.http2_rules import Http2Request, Http2Response
-from equipoise.wire.message import Request, Response, request_fields, request_lines
+from equipoise.wire.message import Response, request_fields, request_lines
 
 # What the target's health hears of a failure, by its kind (model.Outcome); other kinds are not the target's fault.
 OUTCOMES: Final = {
@@ -56,12 +52,8 @@ OUTCOMES: Final = {
     "response_timeout": "timeout",
     "malformed": "malformed",
 }
-# Failures by which a target says that it has done nothing (RFC 9113 6.8, 8.7): it may have the request once more, too.
-UNDONE: Final = frozenset(("goaway", "refused_stream"))
 # How a connection that was reused looks when its target had closed it already.
 LOST: Final = frozenset(("reset", "closed_early"))
-# Request bytes held while no connection to a target is there yet; above it the client is not read.
-MAX_HELD: Final = 64 * 1024
 # Retry-After of a 503, in seconds (RFC 9110 10.2.3): a target that is down is probed twice a second.
 RETRY_AFTER: Final = 1
 # What an attempt at a target that was removed by force ends with.
@@ -72,28 +64,8 @@ GRPC_UNAVAILABLE: Final = b"%d" % UNAVAILABLE
 CLIENT_LEFT: Final = 499
 
 
-class Exchange(Account):
+class Exchange(Attempts):
     """A request in flight: lives from the end of its head to `finish`."""
-
-    def __init__(self, services: Services, downstream: Downstream, head: Request) -> None:
-        super().__init__(services, downstream, head)
-        # The whole exchange.
-        self.tried: list[int] | None = None
-        # Slot of a tried target whose reused connection was lost: it may only have closed what was idle for too long.
-        self.doubtful: i64 = -1
-        self.over = False
-        # The attempt at hand.
-        self.lease: Lease | None = None
-        # Where it waits until a target has room.
-        self.room: WaitingRoom | None = None
-        self.upstream: Upstream | None = None
-        # The request on its way up: its body until it need not be sent again, and what ends it.
-        self.held: list[bytes] | None = None
-        self.trailers: list[Header] | None = None
-        # Of a WebSocket that comes by HTTP/2 and goes up by HTTP/1 (RFC 8441 5).
-        self.key: bytes = b""
-        self.whole = False
-        self.replayable = True
 
     # -- the phases
 
@@ -201,146 +173,6 @@ class Exchange(Account):
         name = snapshot.router.match(self.head.host, self.head.target)
         return None if name is None else snapshot.pools.get(name)
 
-    def _attempt(self, pool: Pool) -> None:
-        """Finds a target for the request, or lets it wait for one."""
-        now: i64 = self.began if self.attempts == 0 else self.services.clock()
-        # Those who wait came first.
-        if pool.waiting.size or not self._place(pool, now):
-            self._wait(pool, now)
-
-    def _place(self, pool: Pool, now: i64) -> bool:
-        """Picks a target, reserves it, and gets a connection to it; false when all that could be picked are full."""
-        loads = pool.loads
-        loads.refresh(now)
-        skip: list[int] | None = None
-        if self.tried is not None:
-            skip = [i for i, target in enumerate(pool.targets) if int(target.slot) in self.tried]
-        try:
-            index = pool.algorithm.pick(self.head, now, skip)
-            if index < 0 and self.doubtful >= 0 and skip is not None:
-                # No other target can take it: this one again, on a connection that is known to be open.
-                index = pool.algorithm.pick(self.head, now, self._without_doubtful(pool, skip))
-        except Exception as error:  # noqa: BLE001  (a user's algorithm may raise anything)
-            self._answer(refused("algorithm_failed", 500, f"The algorithm failed: {type(error).__name__}."))
-            return True
-        if index < 0 or index >= loads.size:
-            if loads.any_full(skip):
-                return False
-            failure = self.failure
-            if failure is None:
-                failure = refused("no_target", 503, f"No target of pool {pool.name} can take the request.")
-            self._answer(failure)
-            return True
-        load = loads.total[index]
-        lease = loads.take(index)
-        if loads.limit[index] and loads.is_overfull(index, now):
-            # Another worker took the last place at the same moment.
-            lease.release()
-            return False
-        self.lease = lease
-        self.load = load
-        self.picked = now
-        self._acquire(pool.targets[index])
-        return True
-
-    def _acquire(self, target: Target) -> None:
-        """Gets a connection to the target that was picked."""
-        self.target = target
-        self.failed = False
-        self.attempts += 1
-        if target.scheme == "h2c" and self.downstream.tunnels():
-            self._answer(refused("no_tunnel", 501, "The target speaks HTTP/2 only, and takes no WebSocket from here."))
-            return
-        connection = self._take(target)
-        if connection is not None and not self._is_usable(connection):
-            connection = self._next_usable(target)
-        if connection is None:
-            self.services.connector.connect(target, self)
-        else:
-            assert isinstance(connection, Upstream)
-            self.connected(connection)
-
-    def _wait(self, pool: Pool, now: i64) -> None:
-        room = pool.waiting
-        if not room.enter(self, now):
-            detail = f"All targets of pool {pool.name} are at their limit, and {int(room.size)} requests wait already."
-            self._answer(refused("queue_full", 503, detail))
-            return
-        self.room = room
-        self.services.watch(room)
-
-    def try_again(self, now: i64) -> bool:
-        """See `Waiter.try_again`."""
-        pool = self.pool
-        assert pool is not None
-        room = self.room
-        # It has left: an answer that follows must not take it out once more.
-        self.room = None
-        if self._place(self._as_it_is_now(pool), now):
-            return True
-        self.room = room
-        return False
-
-    def waited_in_vain(self) -> None:
-        """See `Waiter.waited_in_vain`."""
-        self.room = None
-        self._answer(refused("queue_timeout", 503, "No target had room for the request in time."))
-
-    def _as_it_is_now(self, pool: Pool) -> Pool:
-        """Goes over to the pool of the newest snapshot, which may have changed since the last attempt."""
-        current = self.services.world().pools.get(pool.name, pool)
-        self.pool = current
-        return current
-
-    def _without_doubtful(self, pool: Pool, skip: list[int]) -> list[int]:
-        slot = self.doubtful
-        self.doubtful = -1
-        return [i for i in skip if pool.targets[i].slot != slot]
-
-    def _idle(self, target: Target) -> Stack:
-        stack = target.idle
-        if stack is None or stack.shut:
-            stack = self.services.idle.stack(target.slot)
-            target.idle = stack
-        return stack
-
-    def _take(self, target: Target) -> Reusable | None:
-        """A connection that nobody uses, or a stream of one that many may use; a tunnel needs one for itself."""
-        stack = self._idle(target)
-        return stack.take() if self.head.upgrade is None or target.scheme == "h2c" else stack.take_alone()
-
-    def _is_usable(self, connection: Reusable) -> bool:
-        """A request that must not be sent again is not risked on a connection that the target has just closed."""
-        return (self.attempts == 1 and is_idempotent(self.head.method)) or connection.is_open()
-
-    def _next_usable(self, target: Target) -> Upstream | None:
-        while True:
-            connection = self._take(target)
-            if connection is None:
-                return None
-            assert isinstance(connection, Upstream)
-            if connection.is_open():
-                return connection
-
-    def connected(self, upstream: Upstream) -> None:
-        """Sends the request, as much of it as is here."""
-        if self.over:
-            upstream.close()
-            return
-        self.upstream = upstream
-        if not self.whole:
-            # Before the request is sent: that may already be more than the target takes, and then this is undone.
-            self.downstream.let()
-        if self.lookup is not None:
-            self.lookup.sent(self.services.clock())
-        body = b"" if self.held is None else b"".join(self.held)
-        trailers = self.trailers
-        upstream.start(self, body, self.whole and trailers is None)
-        if trailers is not None:
-            upstream.send_trailers(trailers)
-        if not self.replayable:
-            self.held = None
-
     # -- relay: upwards
 
     def request_body(self, data: bytes, last: bool) -> None:
@@ -417,6 +249,11 @@ class Exchange(Account):
             self.grpc_status = head.grpc_status
             if last and head.grpc_status == GRPC_UNAVAILABLE and self._try_elsewhere():
                 return
+        if self.key and 200 <= head.status < 300:
+            # In answer to an extended CONNECT it would say that the tunnel is open (RFC 8441 5).
+            self._cancel()
+            self.upstream_failed(upstream_failed("malformed", RETRY_NEVER, "The target did not switch to WebSocket."))
+            return
         self.count_answer(head.status)
         lookup = self.lookup
         if lookup is not None:
@@ -537,41 +374,6 @@ class Exchange(Account):
             self.count_abort()
         self._answer(error)
 
-    def _attempt_elsewhere(self, pool: Pool, target: Target) -> None:
-        self.services.ledger.add(target.slot, RETRIES, 1)
-        self._release()
-        if self.tried is None:
-            self.tried = []
-        self.tried.append(int(target.slot))
-        self._attempt(self._as_it_is_now(pool))
-
-    def _try_elsewhere(self) -> bool:
-        """A gRPC call came back as UNAVAILABLE, before anything of an answer: says whether another target gets it."""
-        pool = self.pool
-        target = self.target
-        assert pool is not None
-        assert target is not None
-        self.count_failure(target)
-        self.services.report(pool.name, target.name, "bad_status")
-        left = self.replayable and self.whole and self.attempts < pool.attempts
-        if not left or len(pool.targets) < 2 or not pool.budget.spend(self.services.clock()):
-            return False
-        self.upstream = None
-        self.grpc_status = b""
-        self._attempt_elsewhere(pool, target)
-        return True
-
-    def _may_retry(self, pool: Pool, error: ProxyError) -> bool:
-        left = int(pool.attempts - self.attempts)
-        if error.kind in UNDONE:
-            return self.replayable and left > 0
-        if error.retry == RETRY_ALWAYS:
-            # There was no connection, so nothing of the body was let go, however large it is.
-            return True
-        if not self.replayable or not may_retry(error, self.head.method, left):
-            return False
-        return pool.budget.spend(self.services.clock())
-
     def request_failed(self, error: ProxyError) -> None:
         """The client's fault, in the middle of its request."""
         if self.over:
@@ -607,12 +409,6 @@ class Exchange(Account):
         if self.room is None:
             self.count_abort()
 
-    def _cancel(self) -> None:
-        upstream = self.upstream
-        if upstream is not None:
-            self.upstream = None
-            upstream.cancel()
-
     def _answer(self, error: ProxyError) -> None:
         """Answers for the balancer itself."""
         lookup = self.lookup
@@ -627,15 +423,6 @@ class Exchange(Account):
         wait = RETRY_AFTER if error.status == 503 and error.side == SELF else 0
         self.bytes_out = self.downstream.send_own(error, wait)
         self.finish()
-
-    def _release(self) -> None:
-        lease = self.lease
-        if lease is not None:
-            self.lease = None
-            lease.release()
-            pool = self.pool
-            if pool is not None and pool.waiting.size:
-                self.services.wake(pool.waiting)
 
     def finish(self) -> None:
         """The single exit."""

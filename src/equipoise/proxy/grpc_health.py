@@ -14,7 +14,7 @@ from equipoise.errors import ProxyError, malformed
 from equipoise.proxy.http2_connection import Http2Connection
 from equipoise.proxy.http2_stream import Http2Stream
 from equipoise.proxy.own_answers import GRPC_TYPE_FIELD
-from equipoise.proxy.sides import Services
+from equipoise.proxy.services import Services
 from equipoise.state.connections import Timed
 from equipoise.state.snapshot import Pool
 from equipoise.wire.grpc import NOT_FOUND, OK, PREFIX_SIZE, GrpcError, frame_message

@@ -3,8 +3,9 @@
 Owns: frames in and out, both kinds of windows, what waits for them, errors of a stream and of the connection.
 Refuses to know: what a message says, exchanges, targets; `downstream_http2` and `upstream_http2` add these.
 
-Memory is bounded by the windows: a stream whose bytes do not go on is granted nothing, neither for itself nor for the
-connection, and what waits here to be sent stops the one who sends it.
+Memory is bounded by the windows: a stream whose bytes do not go on is granted nothing, and what waits here to be sent
+stops the one who sends it. Of a client's connection the window is kept back too, so that it bounds all its streams
+together. Of a target's connection it is not: what one client does not take would keep the answers of all others.
 """
 
 from typing import Any, Final
@@ -12,7 +13,8 @@ from typing import Any, Final
 from mypy_extensions import i64
 
 from equipoise.proxy.http2_stream import Http2Stream, Streams
-from equipoise.proxy.sides import Connection, Services
+from equipoise.proxy.services import Services
+from equipoise.proxy.sides import Connection
 from equipoise.wire.flood import FloodGuard
 from equipoise.wire.frame_writer import FrameWriter
 from equipoise.wire.frames import (
@@ -45,9 +47,10 @@ HIGH_WATER: Final = 64 * 1024
 LOW_WATER: Final = 16 * 1024
 # So much is gathered before it goes to the transport without waiting for the end of the loop's turn.
 FLUSH_AT: Final = 64 * 1024
-# What a peer may have on the way to us on all its streams together: the most memory that one connection can hold, since
-# only bytes that went on are granted anew.
+# What a peer may have on the way to us on all its streams together.
 CONNECTION_WINDOW: Final = 4 * 1024 * 1024
+# What may wait to be sent to one client on all streams of a connection; a hundred streams that nobody reads have less.
+MOST_WAITING: Final = 8 * 1024 * 1024
 # Streams that we reset, whose frames may still be on their way: to be ignored, and not to be answered (5.4.2).
 REMEMBERED: Final = 64
 
@@ -76,8 +79,9 @@ class Http2Connection(Connection):
         self.guard = FloodGuard(services.floods)
         self.window = Window(0, DEFAULT_WINDOW, DEFAULT_WINDOW)
         self.streams = Streams()
-        # Streams on which something waits, the one whose turn is next first.
+        # Streams on which something waits, the one whose turn is next first; and how many bytes wait on all of them.
         self.blocked: list[Http2Stream] = []
+        self.waiting: i64 = 0
         self.reset_here: list[int] = []
         # Whether the transport takes more, whether a flush is on its way, whether the peer's SETTINGS have come,
         # whether nothing is read any more.
@@ -107,6 +111,9 @@ class Http2Connection(Connection):
     def on_full(self, stream: Http2Stream) -> None:
         """More waits on a stream than may be sent."""
         raise AssertionError
+
+    def on_overfull(self, stream: Http2Stream) -> None:
+        """More waits on all streams than one connection may hold."""
 
     def on_drained(self, stream: Http2Stream) -> None:
         """All that waited on a stream was sent."""
@@ -245,13 +252,13 @@ class Http2Connection(Connection):
         if size:
             self.window.receive(size)
         stream = self.streams.find(reader.stream)
-        if stream is None:
+        if stream is None or stream.received_end or not self.from_client:
             self._grant_connection(size)
+        if stream is None:
             self.frame_on_closed(reader.stream)
             return
         end = reader.end_stream
         if stream.received_end:
-            self._grant_connection(size)
             raise stream_error(STREAM_CLOSED, int(stream.stream), "DATA behind the end of the stream")
         stream.receive(size)
         message = stream.message
@@ -336,7 +343,8 @@ class Http2Connection(Connection):
     def grant(self, stream: Http2Stream) -> None:
         """What came on a stream has gone on: the peer may send as much again."""
         size = stream.held
-        self._grant_connection(size)
+        if self.from_client:
+            self._grant_connection(size)
         increment = stream.release(size)
         if increment and not stream.received_end:
             self.frames.window_update(stream.stream, increment)
@@ -410,9 +418,12 @@ class Http2Connection(Connection):
             self.blocked.append(stream)
         if data:
             pending.append(data)
+            self.waiting += len(data)
         stream.pending_end = end
         self.drain()
-        if stream.pending is not None and not stream.full:
+        if self.waiting > MOST_WAITING and self.from_client:
+            self.on_overfull(stream)
+        elif stream.pending is not None and not stream.full:
             stream.full = True
             self.on_full(stream)
 
@@ -451,6 +462,7 @@ class Http2Connection(Connection):
             self.frames.data(stream.stream, piece[at : at + size] if size < len(piece) else piece, last)
             self.window.sendable -= size
             stream.sendable -= size
+            self.waiting -= size
             self.guard.sent(size)
             stream.moved = True
         elif stream.pending_end and stream.pending_trailers is None:
@@ -501,10 +513,12 @@ class Http2Connection(Connection):
         """Takes a stream out of the table; what came and went nowhere is granted to the others."""
         stream.gone = True
         self.streams.remove(stream)
-        if stream.pending is not None:
+        pending = stream.pending
+        if pending is not None:
+            self.waiting -= sum([len(piece) for piece in pending]) - stream.pending_at
             stream.pending = None
             self.blocked.remove(stream)
-        if stream.held:
+        if stream.held and self.from_client:
             self._grant_connection(stream.held)
             stream.held = 0
         self.after_stream()

@@ -18,7 +18,8 @@ from equipoise.policy.cache_answers import Served, forwarded_status, serve, serv
 from equipoise.policy.cache_request import CacheAnswer, CacheRequest
 from equipoise.policy.cached import Cached, pack_marker, unpack, unpack_marker
 from equipoise.policy.caching import BODY_TOO_LARGE, TOO_LARGE
-from equipoise.proxy.sides import Relay, Services
+from equipoise.proxy.services import Services
+from equipoise.proxy.sides import Relay
 from equipoise.state.cache_flights import Follower
 from equipoise.state.cache_port import CachePort
 from equipoise.state.cache_record import Entry

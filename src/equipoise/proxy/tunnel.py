@@ -8,7 +8,8 @@ from typing import Any, cast
 
 from mypy_extensions import i64
 
-from equipoise.proxy.sides import Downstream, Relay, Services, Upstream
+from equipoise.proxy.services import Services
+from equipoise.proxy.sides import Downstream, Relay, Upstream
 from equipoise.state.connections import Timed
 from equipoise.wire.http1 import ResponseHead
 

@@ -12,7 +12,8 @@ from typing import Any, Final
 from mypy_extensions import i64
 
 from equipoise.errors import RETRY_IF_SAFE, RETRY_NEVER, ProxyError, upstream_failed
-from equipoise.proxy.sides import Relay, Services, Upstream
+from equipoise.proxy.services import Services
+from equipoise.proxy.sides import Relay, Upstream
 from equipoise.state.connections import NO_DEADLINE
 from equipoise.wire.chunked import LAST_CHUNK, ChunkedReader, chunk, last_chunk
 from equipoise.wire.hpack_header import Header

@@ -12,7 +12,8 @@ from mypy_extensions import i64
 from equipoise.errors import RETRY_ALWAYS, RETRY_IF_SAFE, RETRY_NEVER, ProxyError, upstream_failed
 from equipoise.proxy.http2_connection import Http2Connection
 from equipoise.proxy.http2_stream import Http2Stream
-from equipoise.proxy.sides import Relay, Services, Upstream
+from equipoise.proxy.services import Services
+from equipoise.proxy.sides import Relay, Upstream
 from equipoise.state.connections import NO_DEADLINE, Shared
 from equipoise.wire.grpc import is_grpc
 from equipoise.wire.hpack_header import Header
@@ -25,8 +26,11 @@ MAX_LIST: Final = 256 * 1024
 MAX_FIELDS: Final = 1_000
 # Interim answers before the final one, likewise.
 MAX_INTERIM: Final = 16
-# Bytes of an answer on their way on one stream.
-STREAM_WINDOW: Final = 256 * 1024
+# Bytes of an answer on their way on one stream: so many at first, since a client may not take them, and more when it
+# has taken four times as many.
+STREAM_WINDOW: Final = 64 * 1024
+FAST_WINDOW: Final = 512 * 1024
+FAST_AFTER: Final = 4 * STREAM_WINDOW
 # Streams on one connection, however many more the target takes: another connection is made then.
 MOST_STREAMS: Final = 256
 LAST_NUMBER: Final = 0x7FFF_FFFF
@@ -130,9 +134,13 @@ class TargetConnection(Http2Connection, Shared):
             side.finish(stream).response_body(data, True)
         elif data:
             side.touch()
+            side.received += len(data)
             relay = stream.relay
             if relay is not None:
                 relay.response_body(data, False)
+            if side.received > FAST_AFTER and stream.size == STREAM_WINDOW and not (stream.kept_back or stream.gone):
+                self.frames.window_update(stream.stream, stream.enlarge(FAST_WINDOW))
+                self.mark()
 
     def on_reset(self, stream: Http2Stream, code: i64) -> None:
         """See `Http2Connection.on_reset`."""
@@ -260,6 +268,7 @@ class UpstreamHttp2(Upstream):
         self.uses = connection.carried
         self.stream: Http2Stream | None = None
         self.interims: i64 = 0
+        self.received: i64 = 0
         self.to_head = False
         # A gRPC call says itself how long it may take, and a stream of messages may be silent for long.
         self.patient = False

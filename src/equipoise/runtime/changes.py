@@ -212,10 +212,13 @@ class Changes:
         except StoreError as error:
             raise ChangeRefusedError(str(error)) from error
         try:
-            if after.version != before.version or after.material != before.material:
+            acts = after.version != before.version or after.material != before.material
+            if acts:
                 await self._act_on(after)
             if after.state != before.state:
                 await asyncio.to_thread(self._store.commit)
+            if acts:
+                self._publisher.settle()
         except Exception as error:
             await self._go_back(before)
             raise ChangeRefusedError(str(error)) from error
@@ -242,7 +245,8 @@ class Changes:
 
     async def _go_back(self, before: Standing) -> None:
         await self._publisher.install(before.config, before.version, before.material)
-        await self._parts.workers.acknowledged(self._publisher.publish())
+        if not await self._parts.workers.acknowledged(self._publisher.publish()):
+            self._publisher.settle()
         try:
             await asyncio.to_thread(self._restore, before.state)
         except (StoreError, UnfitError) as error:

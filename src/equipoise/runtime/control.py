@@ -32,12 +32,16 @@ class Inherited(msgspec.Struct, frozen=True):
 
 
 class Bootstrap(msgspec.Struct, frozen=True, tag=True):
-    """The first message to a worker: which one it is, and the file descriptors it inherited."""
+    """The first message to a worker: which one it is, and the file descriptors it inherited.
+
+    `cache_fds` are those of the memory of all caches, and of its locks.
+    """
 
     row: int
     rows: int
     slots: int
     ledger_fd: int
+    cache_fds: tuple[int, int]
     listeners: tuple[Inherited, ...]
 
 

@@ -12,8 +12,9 @@ from typing import Final
 
 from equipoise.config.addresses import parse_url
 from equipoise.config.schema import Config
-from equipoise.model import TargetState
+from equipoise.model import TargetState, World
 from equipoise.runtime.app_log import AppLog
+from equipoise.runtime.caches import CacheMemoryError, Caches
 from equipoise.runtime.events import Events
 from equipoise.runtime.health_checks import HealthChecks
 from equipoise.runtime.resolve import Resolver
@@ -36,6 +37,7 @@ class Parts:
 
     tasks: asyncio.TaskGroup
     table: TargetTable
+    caches: Caches
     resolver: Resolver
     checks: HealthChecks
     workers: Workers
@@ -67,20 +69,24 @@ class Publisher:
         """Make the table that of `config`; `publish` then sends it. Arguments as in the constructor.
 
         Raises:
-            ChangeRefusedError: there are too many targets; the table is as it was.
+            ChangeRefusedError: there are too many targets, or no memory for a cache; the table is as it was.
         """
-        table, resolver = self._parts.table, self._parts.resolver
+        table, resolver, caches = self._parts.table, self._parts.resolver, self._parts.caches
         targets = [target for pool in config.pools.values() for target in pool.targets]
         resolver.watch(table.hosts() | {parse_url(target.url).address.host for target in targets})
         await resolver.first(FIRST_LOOKUP)
         try:
+            caches.install(config)
             flips = table.install(config, self._loop.time(), material)
+        except CacheMemoryError as error:
+            raise ChangeRefusedError(str(error)) from error
         except NoSlotError as error:
+            caches.install(self._config)
             raise ChangeRefusedError(str(error)) from error
         finally:
             resolver.watch(table.hosts())
         self._config, self._edition, self._installed = config, edition, True
-        self._parts.checks.contexts.take(table.world(config))
+        self._parts.checks.contexts.take(self._world())
         self.flipped(flips)
 
     async def start(self) -> None:
@@ -91,16 +97,20 @@ class Publisher:
             StartError: as `Workers.start`.
         """
         await self.install(self._config, self._edition, self._material)
-        await self._parts.workers.start(self._parts.table.world(self._config), self._edition)
+        await self._parts.workers.start(self._world(), self._edition)
 
     def publish(self) -> int:
         """Tell the workers what changed, if anything did; the version of the world to wait for."""
         self._publishing = False
         workers = self._parts.workers
-        world = self._parts.table.world(self._config)
+        world = self._world()
         if world == workers.world and self._edition == workers.edition:
             return workers.version
         return workers.send(world, self._edition)
+
+    def settle(self) -> None:
+        """All workers act on what was published last: what only an older world needed may go."""
+        self._parts.caches.settle()
 
     def publish_soon(self) -> None:
         """What changes in one moment travels together. Before the first installation there is nothing to tell."""
@@ -114,6 +124,9 @@ class Publisher:
             self._tell(flip)
         if flips:
             self.publish_soon()
+
+    def _world(self) -> World:
+        return self._parts.caches.placed(self._parts.table.world(self._config))
 
     def _tell(self, flip: Flip) -> None:
         parts, down = self._parts, flip.after is TargetState.DOWN

@@ -28,6 +28,7 @@ from equipoise.config.schema import Config
 from equipoise.config.world import limits_spec, worker_count
 from equipoise.model import Outcome
 from equipoise.runtime.app_log import AppLog
+from equipoise.runtime.caches import Caches
 from equipoise.runtime.changes import ChangeRefusedError, Changes, Standing
 from equipoise.runtime.control import Report
 from equipoise.runtime.events import Events, timestamp
@@ -147,6 +148,7 @@ class Supervisor:
     Attributes:
         ledger: the counters of all workers.
         table: the targets.
+        caches: the caches of the pools.
         workers: the worker processes.
         events: what happens; the place to subscribe.
         draining: whether it is on its way out.
@@ -170,11 +172,15 @@ class Supervisor:
         memory = make_memory(worker_count(standing.config))
         self.ledger = memory.ledger
         slots = Slots(memory.slots, self._is_idle, self.ledger.clear_slot)
+        self.caches = Caches(memory.rows)
         self._resolver = Resolver(self._log, self._on_resolved)
         self.table = TargetTable(slots, self._good_answers, self._resolver.addresses)
         self._checks = HealthChecks(self.table, self._log, self._on_probe)
-        self.workers = Workers(Place(memory, self._listeners), tasks, self._log, self.events, self._on_report)
-        parts = Parts(tasks, self.table, self._resolver, self._checks, self.workers, self._log, self.events)
+        place = Place(memory, self.caches, self._listeners)
+        self.workers = Workers(place, tasks, self._log, self.events, self._on_report)
+        parts = Parts(
+            tasks, self.table, self.caches, self._resolver, self._checks, self.workers, self._log, self.events
+        )
         self._publisher = Publisher(parts, standing.config, standing.version, standing.material)
         self._changes = Changes(standing, surroundings.store, self._publisher, parts)
         self._renewal = Renewal(self._changes, self._log)

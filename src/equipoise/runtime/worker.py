@@ -26,6 +26,7 @@ from equipoise.model import Outcome, World
 from equipoise.proxy.data_path import DataPath
 from equipoise.proxy.tls import Greeting
 from equipoise.runtime import app_log
+from equipoise.runtime.cache_memory import Section, open_store
 from equipoise.runtime.control import (
     TO_WORKER,
     Ack,
@@ -76,6 +77,8 @@ class Worker:
         self._ledger = Ledger(memory, bootstrap.rows, bootstrap.slots, bootstrap.row)
         self._data_path = DataPath(self._ledger, loop, self._report)
         self._data_path.trouble = self._on_trouble
+        files, rows, row = bootstrap.cache_fds, bootstrap.rows, bootstrap.row
+        self._data_path.open_store = lambda section: open_store(files, Section(*section), rows, row)
         self._world = World()
         self._slots: dict[tuple[str, str], int] = {}
         self._reported: Counter[tuple[str, str, str]] = Counter()

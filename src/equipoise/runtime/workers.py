@@ -22,6 +22,7 @@ from typing import Final
 from equipoise.config.diff import diff
 from equipoise.model import World
 from equipoise.runtime.app_log import AppLog
+from equipoise.runtime.caches import Caches
 from equipoise.runtime.control import (
     TO_SUPERVISOR,
     Ack,
@@ -67,6 +68,7 @@ class Place:
     """What the workers are born into, and share."""
 
     memory: Memory
+    caches: Caches
     listeners: tuple[Listener, ...]
 
 
@@ -251,12 +253,12 @@ class Workers:
 
     def _spawn(self, row: int) -> None:
         self._births.pop(row, None)
-        memory = self._place.memory
+        memory, caches = self._place.memory, self._place.caches
         listeners = tuple(
             Inherited(listener.address, listener.sockets[row].fileno()) for listener in self._place.listeners
         )
         try:
-            popen, pidfd, control = _execute((memory.fd, *(listener.fd for listener in listeners)))
+            popen, pidfd, control = _execute((memory.fd, *caches.files, *(listener.fd for listener in listeners)))
         except OSError as error:  # no memory, no file descriptor, no process left
             self._log.error("cannot start a worker", row=row, reason=str(error), again_in=BACKOFF_MAX)
             self._births[row] = asyncio.get_running_loop().call_later(BACKOFF_MAX, self._spawn, row)
@@ -269,7 +271,7 @@ class Workers:
         self._alive[row] = process
         loop.add_reader(pidfd, self._on_death, process)
         self._tasks.create_task(_connect(process, control))
-        channel.send(Bootstrap(row, memory.rows, memory.slots, memory.fd, listeners))
+        channel.send(Bootstrap(row, memory.rows, memory.slots, memory.fd, caches.files, listeners))
         channel.send(Apply(self.version, diff(World(), self.world)))
         self._log.info("worker started", pid=popen.pid, row=row)
         self._events.publish("worker", {"event": "started", "pid": popen.pid, "row": row})
@@ -326,6 +328,7 @@ class Workers:
         process.channel.close()
         del self._alive[process.row]
         self._place.memory.ledger.clear_row(process.row)
+        self._place.caches.release(process.row)
         for waiter in list(self._waiters):
             waiter.answered(process)
         if self._stopping:

@@ -18,6 +18,7 @@ class Purge:
 
     Attributes:
         dropped: entries so far.
+        looked: index cells so far.
     """
 
     def __init__(self, shards: list[Shard], locks: Locks, path: bytes, is_prefix: bool) -> None:
@@ -30,6 +31,7 @@ class Purge:
         self._shard = 0
         self._cell: i64 = 0
         self.dropped = 0
+        self.looked = 0
 
     def step(self, cells: i64) -> bool:
         """Looks at some more index cells.
@@ -49,6 +51,7 @@ class Purge:
             return False
         try:
             shard.begin()
+            self.looked += int(end - self._cell)
             self._drop(shard, end)
             shard.end()
         finally:

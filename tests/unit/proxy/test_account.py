@@ -7,7 +7,7 @@ import msgspec
 import pytest
 
 from equipoise.proxy.access_log import JsonLog
-from equipoise.proxy.sides import LogPort
+from equipoise.proxy.services import LogPort
 from tests.support.dialogue import OK, Dialogue
 
 # What differs between two requests that are alike.

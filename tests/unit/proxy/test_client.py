@@ -14,7 +14,9 @@ PLAIN = b"GET / HTTP/1.1\r\nHost: x\r\n\r\n"
 class Connection:
     """What a client asks its transport for."""
 
-    def __init__(self, peer: tuple[str, int] | None = ("192.0.2.1", 5), own: str = "192.0.2.80", **info: object) -> None:
+    def __init__(
+        self, peer: tuple[str, int] | None = ("192.0.2.1", 5), own: str = "192.0.2.80", **info: object
+    ) -> None:
         self.info = {"peername": peer, "sockname": (own, 8080), **info}
 
     def get_extra_info(self, name: str) -> object:

@@ -7,7 +7,7 @@ import pytest
 
 from equipoise.model import PoolSpec, QueueSpec, RetrySpec, RouteSpec, TargetState
 from equipoise.policy.retry import RESERVE
-from equipoise.proxy.sides import LogPort
+from equipoise.proxy.services import LogPort
 from tests.support.dialogue import GET, OK, Dialogue, down, limits, ok_down, only, status_of, up, web
 from tests.support.ledgers import pool, target
 

@@ -5,7 +5,8 @@ import pytest
 from equipoise.errors import client_failed
 from equipoise.proxy.client import Client
 from equipoise.proxy.downstream_http1 import DownstreamHttp1
-from equipoise.proxy.sides import Connector, Downstream, LogPort, Relay, Services, Upstream, call_now, format_second
+from equipoise.proxy.services import LogPort, Services, call_now, format_second
+from equipoise.proxy.sides import Connector, Downstream, Relay, Upstream
 from equipoise.state.connections import Stack
 from equipoise.state.snapshot import Target, no_tls
 from tests.support.dialogue import KeptLog

@@ -1,0 +1,249 @@
+"""What an exchange needs of its worker.
+
+Owns: the clock and its stamps, ids, the log as the data path uses it, who is connected, what is looked at soon.
+Refuses to know: protocols, the order of the phases (exchange).
+"""
+
+import resource
+from collections.abc import Callable
+from datetime import UTC, datetime
+from typing import Final
+
+from mypy_extensions import i64
+
+from equipoise.errors import ProxyError
+from equipoise.proxy.access_log import BATCH, AccessLog, JsonLog, Record, encode_line, refusal
+from equipoise.proxy.sides import Connection, Connector, Downstream
+from equipoise.state.connections import Deadlines, IdleConnections, Timed
+from equipoise.state.ledger import WORKER_CONNECTIONS, WORKER_OWN_ANSWERS, Ledger
+from equipoise.state.snapshot import Snapshot
+from equipoise.state.waiting import WaitingRoom
+from equipoise.wire.flood import FloodLimits
+from equipoise.wire.hpack_memory import Literals
+
+# Between two looks for room that another worker's request has left at a target.
+WATCH_SECONDS: Final = 0.005
+# The last three digits of the request ids.
+ENDINGS: Final = [b"%03x" % low for low in range(0x1000)]
+
+
+class LogPort:
+    """The access log as the data path uses it; swapped whole when the configuration changes."""
+
+    def __init__(self, log: AccessLog, body_limit: int, headers: tuple[tuple[bytes, bool], ...]) -> None:
+        """Belongs to one log.
+
+        Args:
+            log: where lines go.
+            body_limit: bytes of a request's body that a line carries.
+            headers: request headers that a line carries: names in lower case, and whether the value is hidden.
+        """
+        self.sink = log
+        self.body_limit: i64 = body_limit
+        self.headers = headers
+        # Whether the log takes finished lines of JSON.
+        self.joins = isinstance(log, JsonLog)
+        self.lines: list[bytes] = []
+
+    def add(self, line: bytes) -> None:
+        """Takes a finished line."""
+        self.lines.append(line)
+        if len(self.lines) >= BATCH:
+            self.flush()
+
+    def write(self, record: Record) -> None:
+        """Takes a record."""
+        if self.joins:
+            self.add(encode_line(record))
+        else:
+            self.sink.write(record)
+
+    def flush(self) -> None:
+        """Hands the lines over; called at each tick."""
+        lines = self.lines
+        if lines:
+            self.lines = []
+            sink = self.sink
+            assert isinstance(sink, JsonLog)
+            sink.put(lines)
+
+
+class Services:
+    """What an exchange needs of its worker. `snapshot` and `log` are swapped whole; nothing else changes."""
+
+    def __init__(self, ledger: Ledger, clock: Callable[[], int], report: Callable[[str, str, str], None]) -> None:
+        """Belongs to one worker.
+
+        Args:
+            ledger: the worker's.
+            clock: monotonic, nanoseconds.
+            report: is told of a target's failures: pool, target, `model.Outcome`.
+        """
+        self.ledger = ledger
+        self.clock = clock
+        self.report = report
+        self.deadlines = Deadlines()
+        self.idle = IdleConnections()
+        self.literals = Literals()
+        self.floods = FloodLimits()
+        self.number: i64 = 0
+        self.id_block: bytes = b""
+        # Set by the data path before the first connection.
+        self.connector: Connector = Connector()
+        self.snapshot: Snapshot | None = None
+        self.log: LogPort | None = None
+        self.id_prefix: bytes = b""
+        self.draining = False
+        self.soon: Callable[[Callable[[], None]], object] = call_now
+        self.later: Callable[[float, Callable[[], None]], object] = never
+        # Open connections of clients, and the tunnels that some of them became.
+        self.downstreams: set[Connection] = set()
+        self.tunnels: list[Timed] = []
+        self._unflushed: list[Connection] = []
+        self._wall_offset: i64 = 0
+        self._second: i64 = -1
+        self._prefix = ""
+        self._open: bytes = b""
+        self.stamp_ms: i64 = 0
+        self.connections: i64 = 0
+        self.most_connections: i64 = most_connections()
+        self.requests: i64 = 0
+        # The clock as of the last tick: good enough for deadlines, and free.
+        self.now: i64 = 0
+
+    def world(self) -> Snapshot:
+        """The snapshot in force."""
+        snapshot = self.snapshot
+        assert snapshot is not None
+        return snapshot
+
+    def joined(self, connection: Connection) -> bool:
+        """A client has connected; false when there are too many."""
+        self.connections += 1
+        open_here = self.connections + len(self.tunnels)
+        self.ledger.set_worker(WORKER_CONNECTIONS, open_here)
+        self.deadlines.add(connection)
+        self.downstreams.add(connection)
+        limit = self.world().limits.connections
+        return not (limit and self.ledger.connections() > limit) and self.connections <= self.most_connections
+
+    def left(self, connection: Connection) -> None:
+        """A client's connection has closed."""
+        self.switched(connection)
+        self.ledger.set_worker(WORKER_CONNECTIONS, self.connections + len(self.tunnels))
+
+    def switched(self, connection: Connection) -> None:
+        """A connection became a tunnel: from now on it is counted there."""
+        self.connections -= 1
+        self.deadlines.remove(connection)
+        self.downstreams.discard(connection)
+
+    def replaced(self, before: Connection, after: Connection) -> None:
+        """A connection turned out to speak another protocol."""
+        self.deadlines.remove(before)
+        self.downstreams.discard(before)
+        self.deadlines.add(after)
+        self.downstreams.add(after)
+
+    def refused(self, downstream: Downstream, error: ProxyError) -> None:
+        """A connection was answered before there was an exchange: counted and logged all the same."""
+        self.ledger.add_worker(WORKER_OWN_ANSWERS + error.status // 100 - 1, 1)
+        log = self.log
+        if log is not None:
+            log.write(refusal(self.stamp(self.clock()), downstream.sender().name, downstream.protocol(), error))
+
+    def flush_soon(self, connection: Connection) -> None:
+        """Has a connection flushed at the end of this turn of the loop, once for all that is gathered until then."""
+        if not self._unflushed:
+            self.soon(self._flush)
+        self._unflushed.append(connection)
+
+    def _flush(self) -> None:
+        unflushed = self._unflushed
+        self._unflushed = []
+        for connection in unflushed:
+            connection.flush()
+
+    def wake(self, room: WaitingRoom) -> None:
+        """A target has room: those who wait are looked at, not from here, where an exchange is about to end."""
+        if not room.woken:
+            room.woken = True
+            self.soon(lambda: room.wake(self.clock()))
+
+    def watch(self, room: WaitingRoom) -> None:
+        """Looks again and again while somebody waits.
+
+        For those who waited for too long, and for room at a target that another worker's request has left.
+        """
+        if not room.watched:
+            room.watched = True
+            self.later(WATCH_SECONDS, lambda: self._look(room))
+
+    def _look(self, room: WaitingRoom) -> None:
+        room.watched = False
+        now: i64 = self.clock()
+        room.expire(now)
+        room.wake(now)
+        if room.size:
+            self.watch(room)
+
+    def set_wall_clock(self, monotonic_ns: i64, wall_ns: i64) -> None:
+        """Ties the two clocks together; done at each tick, so that log lines follow corrections of the wall clock."""
+        self._wall_offset = wall_ns - monotonic_ns
+
+    def wall(self, monotonic_ns: i64) -> i64:
+        """The unix clock at a time of the monotonic one, nanoseconds."""
+        return monotonic_ns + self._wall_offset
+
+    def stamp(self, monotonic_ns: i64) -> str:
+        """RFC 3339 with milliseconds; the date is formatted once a second."""
+        ms = (monotonic_ns + self._wall_offset) // 1_000_000
+        second = ms // 1000
+        if second != self._second:
+            self._second = second
+            self._prefix = format_second(int(second))
+            self._open = b'{"time":"' + self._prefix.encode()
+        self.stamp_ms = ms - second * 1000
+        return f"{self._prefix}{int(self.stamp_ms):03d}Z"
+
+    def stamp_open(self, monotonic_ns: i64) -> bytes:
+        """The beginning of a JSON line, its time up to the decimal point; `stamp_ms` has the milliseconds behind it."""
+        ms = (monotonic_ns + self._wall_offset) // 1_000_000
+        second = ms // 1000
+        if second != self._second:
+            self.stamp(monotonic_ns)
+        self.stamp_ms = ms - second * 1000
+        return self._open
+
+    def new_request_id(self) -> bytes:
+        """Unique over workers and restarts: a random prefix made at the worker's start, and a number in hexadecimal."""
+        number = self.number
+        self.number = number + 1
+        low = number & 0xFFF
+        if low == 0:
+            self.id_block = b"%b%05x" % (self.id_prefix, int(number >> 12))
+        return self.id_block + ENDINGS[low]
+
+
+def format_second(second: int) -> str:
+    """Seconds since 1970 as RFC 3339 up to the decimal point."""
+    return datetime.fromtimestamp(second, UTC).strftime("%Y-%m-%dT%H:%M:%S.")
+
+
+def most_connections() -> int:
+    """Clients that this process takes at once, so that descriptors are left to reach targets, write logs and accept.
+
+    Returns:
+        Seven eighths of the limit on open files, since idle clients need no second descriptor; half where it is small.
+    """
+    limit, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    return limit - limit // 8 if limit >= 1_024 else max(1, (limit - 24) // 2)
+
+
+def never(seconds: float, callback: Callable[[], None]) -> None:
+    """Stands in for the loop's `call_later` until there is one."""
+
+
+def call_now(callback: Callable[[], None]) -> None:
+    """Stands in for the loop's `call_soon` until there is one."""
+    callback()
