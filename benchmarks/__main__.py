@@ -17,14 +17,14 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
-from benchmarks import idle, limits, load, machine, measure, micro, origin, plan, report
-from benchmarks.model import Build, Group, Results, Row
+from benchmarks import certificate, drive, idle, limits, machine, measure, micro, origin, plan, report
+from benchmarks.model import Build, Group, Link, Results, Row
 from benchmarks.process import raise_descriptor_limit
 from benchmarks.rows import MissingProgram, Programs
 
 HERE = Path(__file__).parent
 DESCRIPTORS = 32_768
-FULL_MINUTES = 25.0
+FULL_MINUTES = 40.0
 QUICK_MINUTES = 3.0
 SETTLE_S = 10.0  # kept back from the budget for ending processes and writing the report
 
@@ -78,15 +78,17 @@ def _measure(
     descriptors = raise_descriptor_limit(DESCRIPTORS)
     with contextlib.ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="benchmarks-", dir=options.folder)))
-        script = folder / "load.lua"
-        script.write_text(load.script(), encoding="utf-8")
-        targets = stack.enter_context(origin.running(programs.find("nginx"), folder / "origin"))
+        driver = drive.Driver(folder, programs.find)
+        driver.prepare()
+        http2 = any(row.link is Link.HTTP2 for group in groups for row in group.rows)
+        nghttpd = programs.find("nghttpd") if http2 else None
+        targets = stack.enter_context(origin.running(programs.find("nginx"), nghttpd, folder / "origin"))
         bench = measure.Bench(
             folder=folder,
             programs=programs,
             origin=targets,
-            script=script,
-            wrk=programs.find("wrk"),
+            driver=driver,
+            certificate=certificate.make(folder),
             say=_say,
             deadline=deadline,
             random=random.Random(options.seed),
@@ -203,7 +205,10 @@ def _needed(groups: Sequence[Group], idle_rows: Sequence[Row]) -> list[str]:
     """The programs of a plan."""
     kinds = [row.kind for group in groups for row in group.rows] + [row.kind for row in idle_rows]
     peers = [kind for kind in dict.fromkeys(kinds) if kind not in {"equipoise", "other", "nginx"}]
-    return ["nginx", *peers, "wrk"] if kinds else []
+    loads = [scenario.traffic.program for group in groups for scenario in group.scenarios]
+    loads += ["wrk"] if idle_rows else []
+    loads += ["nghttpd"] if any(row.link is Link.HTTP2 for group in groups for row in group.rows) else []
+    return ["nginx", *peers, *dict.fromkeys(loads)] if kinds else []
 
 
 def _command_line(arguments: Sequence[str] | None) -> str:

@@ -1,18 +1,20 @@
-"""The load: wrk, driven by a generated script and read back as numbers.
+"""The load of HTTP/1: wrk, driven by a generated script and read back as numbers.
 
-Owns: the script (the 11 headers, the summary line) and the reading of what wrk prints.
+Owns: the script (the 11 headers, the summary line), the reading of what wrk prints, and what every load gives (`Load`).
 Refuses to know: what is being loaded.
 """
 
 import json
 import subprocess
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from benchmarks.model import REQUEST_HEADERS
 
 MARK = "BENCHMARK "
-CONNECTIONS = 32
+# How much longer than its measured seconds a load may run before it counts as stuck.
+GRACE_S = 15
 
 # Without a `request` function wrk builds the request once: the script costs nothing while the load runs.
 _DONE = """
@@ -28,12 +30,12 @@ end
 
 
 class LoadFailed(Exception):
-    """wrk itself did not run to its end."""
+    """The program that makes the load did not run to its end, or did not say what it did."""
 
 
 @dataclass(frozen=True)
 class Load:
-    """What wrk saw."""
+    """What the program saw."""
 
     requests: int
     seconds: float
@@ -73,13 +75,22 @@ def parse(output: str, body_size: int) -> Load:
     )
 
 
-def run(wrk: str, url: str, script_path: Path, seconds: int, body_size: int) -> Load:
-    """Load `url` for so many seconds from one thread and `CONNECTIONS` connections."""
-    argv = [wrk, "-t1", f"-c{CONNECTIONS}", f"-d{seconds}s", "--timeout", "5s", "-s", str(script_path), url]
+def run(wrk: str, url: str, script_path: Path, seconds: int, connections: int) -> str:
+    """Load `url` for so many seconds from one thread; returns what `parse` reads."""
+    argv = [wrk, "-t1", f"-c{connections}", f"-d{seconds}s", "--timeout", "5s", "-s", str(script_path), url]
+    return output_of("wrk", argv, seconds)
+
+
+def output_of(name: str, argv: Sequence[str], seconds: int) -> str:
+    """What a program prints that ends by itself after so many seconds.
+
+    Raises:
+        LoadFailed: it does not, or fails.
+    """
     try:
-        done = subprocess.run(argv, capture_output=True, text=True, timeout=seconds + 15, check=False)
+        done = subprocess.run(argv, capture_output=True, text=True, timeout=seconds + GRACE_S, check=False)
     except subprocess.TimeoutExpired as error:
-        raise LoadFailed(f"wrk did not end {seconds + 15} s after its start") from error
+        raise LoadFailed(f"{name} did not end {seconds + GRACE_S} s after its start") from error
     if done.returncode:
-        raise LoadFailed(f"wrk ended with {done.returncode}: {done.stderr[-500:]}")
-    return parse(done.stdout, body_size)
+        raise LoadFailed(f"{name} ended with {done.returncode}: {done.stderr[-500:]}")
+    return done.stdout

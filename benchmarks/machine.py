@@ -21,6 +21,10 @@ _VERSION_OPTIONS: dict[str, tuple[str, ...]] = {
     "traefik": ("version",),
     "caddy": ("version",),
     "wrk": ("-v",),
+    "nghttpx": ("--version",),
+    "nghttpd": ("--version",),
+    "h2load": ("--version",),
+    "ab": ("-V",),
 }
 _ASK_PYTHON = (
     "import importlib.metadata as m, platform\n"

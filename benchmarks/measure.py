@@ -14,7 +14,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from benchmarks import load, sanity
-from benchmarks.model import BODIES, Group, Results, Row, Sample, Scenario, ScenarioResult, body_path, medians
+from benchmarks.certificate import Certificate
+from benchmarks.drive import Driver
+from benchmarks.model import KEEP_ALIVE, Group, Results, Row, Sample, Scenario, ScenarioResult, Traffic, medians
 from benchmarks.origin import Origin
 from benchmarks.process import (
     Process,
@@ -39,8 +41,8 @@ class Bench:
     folder: Path
     programs: Programs
     origin: Origin
-    script: Path
-    wrk: str
+    driver: Driver
+    certificate: Certificate
     say: Callable[[str], None]
     deadline: float
     random: random.Random
@@ -65,18 +67,13 @@ def running(bench: Bench, row: Row, workers: int) -> Iterator[Running]:
     """Start a row and prove that it does its job."""
     # mkdtemp, since the same row may be started more than once in a run.
     folder = Path(tempfile.mkdtemp(prefix=f"{row.kind}-", dir=bench.folder))
-    place = Place(folder, free_ports(1)[0], bench.origin.ports[: row.targets], workers)
+    place = Place(folder, free_ports(1)[0], bench.origin.ports_of(row), workers, bench.certificate)
     start = command(row, place, bench.programs)
     with Process(row.name, start.argv, folder, start.env) as process:
         process.wait_listening(place.port)
         if row.kind == "equipoise" and bench.require_compiled:
             sanity.check_compiled(row.name, process.stderr_path)
-        sanity.wait_answering(place.port)
-        if row.variant == "tcp":
-            sanity.check_connections(row.name, place.port, row.targets)
-        else:
-            # A command from the options need not use every target when idle.
-            sanity.check_answers(row.name, place.port, list(BODIES), 1 if row.kind == "other" else row.targets)
+        sanity.check(row, place.port)
         yield Running(row, place, process)
 
 
@@ -111,7 +108,7 @@ def _scenario(bench: Bench, scenario: Scenario, started: dict[Row, Running], res
                 continue
             try:
                 if number == 0:
-                    _warm_up(bench, started[row], scenario.body)
+                    _warm_up(bench, started[row], scenario.traffic, scenario.body)
                 sample = _sample(bench, started[row], scenario)
             except (load.LoadFailed, ProcessFailed) as error:
                 results.problems.append(f"{scenario.name}, {row.name}: {error}")
@@ -125,18 +122,18 @@ def _scenario(bench: Bench, scenario: Scenario, started: dict[Row, Running], res
 
 def _summary(scenario: Scenario, samples: dict[Row, list[Sample]]) -> ScenarioResult | None:
     figures = tuple(medians(row, each) for row, each in samples.items() if each)
-    return ScenarioResult(scenario.name, scenario.body, 0, scenario.seconds, figures) if figures else None
+    if not figures:
+        return None
+    return ScenarioResult(scenario.name, scenario.body, 0, scenario.seconds, figures, scenario.traffic)
 
 
 def _sample(bench: Bench, target: Running, scenario: Scenario) -> Sample:
     """One measured load."""
     pid, log_path = target.process.pid, target.place.log_path
-    url = f"http://127.0.0.1:{target.place.port}{body_path(scenario.body)}"
-    size = BODIES[scenario.body]
     if target.row.log:
         os.truncate(log_path, 0)
     before, busy, known = tree_cpu(pid), busy_seconds(), _known_cpu(bench, pid)
-    loaded = load.run(bench.wrk, url, bench.script, scenario.seconds, size)
+    loaded = bench.driver.run(scenario.traffic, scenario.body, target.place.port, scenario.seconds)
     spent, busy, known = tree_cpu(pid) - before, busy_seconds() - busy, _known_cpu(bench, pid) - known
     rss = tree_rss(pid)
 
@@ -161,7 +158,7 @@ def _sample(bench: Bench, target: Running, scenario: Scenario) -> Sample:
 
 def _known_cpu(bench: Bench, pid: int) -> float:
     """Seconds of processor time of all that takes part; what the machine spent beyond it disturbs the figures."""
-    return (tree_cpu(pid) + tree_cpu(bench.origin.pid) + waited_cpu()).total
+    return sum((tree_cpu(each) for each in (pid, *bench.origin.pids)), waited_cpu()).total
 
 
 def _missing_lines(path: Path, requests: int) -> list[str]:
@@ -179,13 +176,12 @@ def _missing_lines(path: Path, requests: int) -> list[str]:
 
 def warm_rss(bench: Bench, target: Running) -> int:
     """Resident bytes after a short load, once they no longer change."""
-    _warm_up(bench, target, "100B")
+    _warm_up(bench, target, KEEP_ALIVE, "100B")
     return settled_rss(target.process.pid)
 
 
-def _warm_up(bench: Bench, target: Running, body: str) -> None:
+def _warm_up(bench: Bench, target: Running, traffic: Traffic, body: str) -> None:
     """Opens the connections to the targets, which stay open from round to round, and brings the memory to its size."""
-    url = f"http://127.0.0.1:{target.place.port}{body_path(body)}"
-    loaded = load.run(bench.wrk, url, bench.script, WARM_UP_S, BODIES[body])
+    loaded = bench.driver.run(traffic, body, target.place.port, WARM_UP_S)
     if loaded.errors:
         raise load.LoadFailed(f"warm-up: {', '.join(loaded.errors)}")

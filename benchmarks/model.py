@@ -1,9 +1,11 @@
 """The words of the benchmarks as values.
 
-Owns: what is measured (`Row`, `Scenario`, `Group`) and what comes out of it (`Sample`, `Figures`, `IdleFigures`).
+Owns: what is measured (`Row`, `Scenario`, `Traffic`, `Group`) and what comes out of it (`Sample`, `Figures`,
+`IdleFigures`).
 Refuses to know: processes, files, how a figure is printed.
 """
 
+import enum
 import statistics
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -28,17 +30,89 @@ REQUEST_HEADERS: tuple[tuple[str, str], ...] = (
 
 BODIES: dict[str, int] = {"100B": 100, "10KiB": 10 * 1024, "1MiB": 1024 * 1024}
 
+# A unary call as gRPC makes it: one message each way, five octets in front that say "not compressed" and its length.
+CALL = "call"
+CALL_PATH = "/shop.v1.Catalogue/GetItem"
+CALL_HEADERS: tuple[tuple[str, str], ...] = (
+    ("content-type", "application/grpc"),
+    ("te", "trailers"),
+    ("grpc-timeout", "5S"),
+    ("user-agent", "grpc-python/1.85.1 grpc-c/53.0.0 (linux; chttp2)"),
+)
+CALL_MESSAGE_SIZE = 50
+CALL_REPLY_SIZE = 100
+
 
 def body_path(body: str) -> str:
     """The request target whose answer is a body of that size; as long as a real one."""
-    return f"/{body}/catalogue/garden/items?page=3&sort=price"
+    return CALL_PATH if body == CALL else f"/{body}/catalogue/garden/items?page=3&sort=price"
+
+
+def body_size(body: str) -> int:
+    """Bytes of the answer's body."""
+    return CALL_REPLY_SIZE if body == CALL else BODIES[body]
 
 
 def body_bytes(body: str) -> bytes:
     """The answer's body, so that a wrong, cut or shifted one is noticed."""
+    size = body_size(body)
+    return _message(size) if body == CALL else _text(size)
+
+
+def call_message() -> bytes:
+    """The body of a call's request."""
+    return _message(CALL_MESSAGE_SIZE)
+
+
+def _message(size: int) -> bytes:
+    return b"\0" + (size - 5).to_bytes(4, "big") + _text(size - 5)
+
+
+def _text(size: int) -> bytes:
     line = b"the quick brown fox jumps over the lazy dog 0123456789 equipoise benchmark\n"
-    size = BODIES[body]
     return (line * (size // len(line) + 1))[:size]
+
+
+class Link(enum.StrEnum):
+    """What is spoken with clients, and with targets."""
+
+    HTTP1 = "HTTP/1"
+    HTTP2 = "HTTP/2"  # on both sides, in clear text, with prior knowledge
+    HTTP2_HTTP1 = "HTTP/2 to HTTP/1"
+    TLS = "HTTP/1 over TLS"  # with clients; targets are asked in clear text
+
+    @property
+    def http2(self) -> bool:
+        """Whether clients speak HTTP/2."""
+        return self in {Link.HTTP2, Link.HTTP2_HTTP1}
+
+
+@dataclass(frozen=True)
+class Traffic:
+    """What kind of load a scenario is.
+
+    Attributes:
+        link: what is spoken.
+        program: wrk, h2load or ab.
+        connections: open at a time; ab opens a new one for each request.
+        streams: requests in flight on each of them.
+    """
+
+    link: Link = Link.HTTP1
+    program: str = "wrk"
+    connections: int = 32
+    streams: int = 1
+
+
+KEEP_ALIVE = Traffic()
+# Few clients with many calls each, and many with one: a mesh, and its worst case.
+CALLS = Traffic(Link.HTTP2, "h2load", connections=4, streams=16)
+LONE_CALLS = Traffic(Link.HTTP2, "h2load", connections=64)
+# Browsers before applications of today.
+PAGES = Traffic(Link.HTTP2_HTTP1, "h2load", connections=16, streams=4)
+TLS_KEEP_ALIVE = Traffic(Link.TLS)
+HANDSHAKES = Traffic(Link.TLS, "ab", connections=16)
+TRAFFIC = (KEEP_ALIVE, CALLS, LONE_CALLS, PAGES, TLS_KEEP_ALIVE, HANDSHAKES)
 
 
 @dataclass(frozen=True)
@@ -61,6 +135,7 @@ class Row:
     build: Build | None = None
     command: str = ""
     variant: str = ""
+    link: Link = Link.HTTP1
 
 
 @dataclass(frozen=True)
@@ -72,6 +147,7 @@ class Scenario:
     rows: tuple[Row, ...]
     rounds: int
     seconds: int
+    traffic: Traffic = KEEP_ALIVE
 
 
 @dataclass(frozen=True)
@@ -137,6 +213,7 @@ class ScenarioResult:
     workers: int
     seconds: int
     figures: tuple[Figures, ...]
+    traffic: Traffic = KEEP_ALIVE
 
     def of(self, row: str) -> Figures | None:
         """The figures of a row, None where it has none or where its load failed: no verdict stands on those."""

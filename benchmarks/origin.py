@@ -1,4 +1,6 @@
-"""The targets of every run: one nginx that answers on as many ports as there are targets.
+"""The targets of every run: one nginx that answers on as many ports as there are targets, and of HTTP/2 some nghttpd.
+
+An nginx cannot stand for a service of gRPC: it answers before it has read the message. nghttpd waits for it.
 
 Owns: its configuration, its ports, the bodies it serves.
 Refuses to know: who asks.
@@ -10,11 +12,12 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from benchmarks.model import BODIES, body_bytes
+from benchmarks.model import BODIES, CALL, CALL_PATH, Link, Row, body_bytes
 from benchmarks.process import Process, ProcessFailed, free_ports
 from benchmarks.render import render
 
 MAX_TARGETS = 500
+MAX_HTTP2_TARGETS = 5
 START_ATTEMPTS = 3
 
 
@@ -22,20 +25,47 @@ START_ATTEMPTS = 3
 class Origin:
     """The running targets."""
 
-    pid: int
+    pids: tuple[int, ...]
     ports: tuple[int, ...]
+    http2_ports: tuple[int, ...] = ()
+
+    def ports_of(self, row: Row) -> tuple[int, ...]:
+        """As many targets as the row wants, of the kind that it speaks with."""
+        return (self.http2_ports if row.link is Link.HTTP2 else self.ports)[: row.targets]
 
 
 @contextlib.contextmanager
-def running(nginx: str, folder: Path) -> Iterator[Origin]:
-    """Targets on `MAX_TARGETS` ports, each answering with its port in `X-Target`."""
+def running(nginx: str, nghttpd: str | None, folder: Path) -> Iterator[Origin]:
+    """Targets that answer each with its port in `X-Target`: of HTTP/1, and of HTTP/2 when there is an `nghttpd`."""
     bodies = folder / "bodies"
     bodies.mkdir(parents=True)
     for body in BODIES:
         (bodies / body).write_bytes(body_bytes(body))
     process, ports = _start(nginx, folder)
-    with process:
-        yield Origin(process.pid, tuple(ports))
+    with process, _http2(nghttpd, folder / "http2") as (pids, http2_ports):
+        yield Origin((process.pid, *pids), tuple(ports), http2_ports)
+
+
+@contextlib.contextmanager
+def _http2(nghttpd: str | None, folder: Path) -> Iterator[tuple[tuple[int, ...], tuple[int, ...]]]:
+    """Services of gRPC as far as a balancer can see: process ids and ports."""
+    if nghttpd is None:
+        yield (), ()
+        return
+    reply = folder / CALL_PATH.removeprefix("/")
+    reply.parent.mkdir(parents=True)
+    reply.write_bytes(body_bytes(CALL))
+    with contextlib.ExitStack() as stack:
+        ports = free_ports(MAX_HTTP2_TARGETS)
+        pids = []
+        for port in ports:
+            # It gives no field of our choice but in the trailers, so that is where X-Target stands here.
+            trailers = ["--trailer=grpc-status: 0", f"--trailer=x-target: {port}"]
+            options = ["--no-tls", "--address=127.0.0.1", f"--htdocs={folder}", "--max-concurrent-streams=256"]
+            process = Process("origin", [nghttpd, *options, *trailers, str(port)], folder)
+            stack.enter_context(process).wait_listening(port)
+            pids.append(process.pid)
+        yield tuple(pids), tuple(ports)
 
 
 def nginx_user() -> str:

@@ -7,7 +7,21 @@ Refuses to know: how any of it is carried out.
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from benchmarks.model import BODIES, Build, Group, Row, Scenario
+from benchmarks.model import (
+    BODIES,
+    CALL,
+    CALLS,
+    HANDSHAKES,
+    LONE_CALLS,
+    PAGES,
+    TLS_KEEP_ALIVE,
+    Build,
+    Group,
+    Link,
+    Row,
+    Scenario,
+    Traffic,
+)
 
 PEERS: tuple[Row, ...] = (
     Row("nginx", "nginx"),
@@ -32,8 +46,21 @@ VARIANTS: tuple[Row, ...] = (
     Row("nginx, log combined", "nginx", log=True, variant="combined"),
 )
 
+# It is nothing without HTTP/2 or TLS.
+NGHTTPX = Row("nghttpx", "nghttpx")
+
 DEFAULT_BUILD = "equipoise"
-SCENARIOS = (*BODIES, "targets", "idle", "micro")
+# Of each the loads, with the size of the answer, and a name to tell them apart where there are several.
+PROTOCOLS: dict[str, tuple[tuple[str, str, Traffic], ...]] = {
+    "h2-unary": (
+        ("h2-unary, 4 connections, 16 streams", CALL, CALLS),
+        ("h2-unary, 64 connections, 1 stream", CALL, LONE_CALLS),
+    ),
+    "h2-h1": (("h2-h1", "100B", PAGES),),
+    "tls-h1": (("tls-h1", "100B", TLS_KEEP_ALIVE),),
+    "tls-handshake": (("tls-handshake", "100B", HANDSHAKES),),
+}
+SCENARIOS = (*BODIES, *PROTOCOLS, "targets", "idle", "micro")
 TARGET_COUNTS = (5, 50, 500)
 PICK_WORKERS = 2
 
@@ -80,7 +107,7 @@ def chosen_rows(builds: Sequence[Build], choice: Choice, more: Sequence[Row] = (
     known = (*ours, *PEERS, *more, *choice.others)
     if not choice.rows:
         return known
-    every = (*known, *BIG_BODY_PEERS, *VARIANTS)
+    every = (*known, *BIG_BODY_PEERS, NGHTTPX, *VARIANTS)
     unknown = [name for name in choice.rows if not any(_named(row, name) for row in every)]
     if unknown:
         names = "; ".join(dict.fromkeys(row.name for row in every))
@@ -102,6 +129,7 @@ def groups(builds: Sequence[Build], choice: Choice) -> list[Group]:
         bodies = [body for body in BODIES if choice.wants(body)]
         if bodies:
             found.append(Group(workers, tuple(_by_body(builds, choice, body, workers) for body in bodies)))
+    found += _by_protocol(builds, choice)
     if choice.wants("targets"):
         found += _by_targets(chosen_rows(builds, choice), choice.length)
     return found
@@ -118,6 +146,47 @@ def _by_body(builds: Sequence[Build], choice: Choice, body: str, workers: int) -
         rows=rows,
         rounds=choice.length.rounds if body == "100B" else choice.length.rounds_big,
         seconds=choice.length.seconds,
+    )
+
+
+def _by_protocol(builds: Sequence[Build], choice: Choice) -> list[Group]:
+    """HTTP/2 and TLS, with one worker unless told otherwise: what a protocol costs, more workers do not change."""
+    found = []
+    for link in Link:
+        chosen = [
+            each
+            for kind, loads in PROTOCOLS.items()
+            if choice.wants(kind)
+            for each in loads
+            if each[2].link is link and (rows_for(builds, choice, each[2]))
+        ]
+        for workers in choice.workers if choice.scenarios else choice.workers[:1]:
+            scenarios = tuple(_protocol(builds, choice, each, workers) for each in chosen)
+            if scenarios:
+                found.append(Group(workers, scenarios))
+    return found
+
+
+def _protocol(builds: Sequence[Build], choice: Choice, load: tuple[str, str, Traffic], workers: int) -> Scenario:
+    name, body, traffic = load
+    return Scenario(
+        name=f"{name}, {workers} {'worker' if workers == 1 else 'workers'}",
+        body=body,
+        rows=rows_for(builds, choice, traffic),
+        rounds=choice.length.rounds_big,
+        seconds=choice.length.seconds,
+        traffic=traffic,
+    )
+
+
+def rows_for(builds: Sequence[Build], choice: Choice, traffic: Traffic) -> tuple[Row, ...]:
+    """The rows that can carry that traffic. The peers' logs are measured where calls come as a mesh makes them."""
+    rows = chosen_rows(builds, choice, (NGHTTPX,))
+    return tuple(
+        replace(row, link=traffic.link)
+        for row in rows
+        if (not row.log or row.kind in {"equipoise", "other"} or traffic is CALLS)
+        and (row.variant == "" or (row.variant == "tcp" and traffic.link is Link.HTTP2))
     )
 
 

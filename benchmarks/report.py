@@ -12,15 +12,15 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from benchmarks.limits import Verdict
-from benchmarks.model import Figures, IdleFigures, MicroFigure, Results, ScenarioResult
+from benchmarks.model import KEEP_ALIVE, Figures, IdleFigures, MicroFigure, Results, ScenarioResult, Traffic
 
 DISTURBED = 0.1
 
 _HOW = (
     "CPU/request is user and system time of the balancer's whole process tree; figures are medians over interleaved "
-    "rounds. Load: wrk, 1 thread, 32 connections, keep-alive, 11 request headers. Load and targets share the machine, "
-    "so requests/s compare the rows with each other and nothing else. `x nginx` compares rows of the same log setting. "
-    "benchmarks/README.md says how each balancer is configured."
+    "rounds. Load: 1 thread; wrk, 32 connections, keep-alive, 11 request headers where nothing else is said. Load and "
+    "targets share the machine, so requests/s compare the rows with each other and nothing else. `x nginx` compares "
+    "rows of the same log setting. benchmarks/README.md says how each balancer is configured."
 )
 
 
@@ -69,6 +69,14 @@ def scenario_table(scenario: ScenarioResult) -> str:
         for figures in sorted(scenario.figures, key=lambda each: (bool(each.errors), each.cpu_us))
     ]
     return table((*head, "x nginx", "x HAProxy", "x floor"), rows)
+
+
+def _how(traffic: Traffic) -> list[str]:
+    """How a load differs from that of the first page."""
+    if traffic == KEEP_ALIVE:
+        return []
+    streams = f", {traffic.streams} streams each" if traffic.streams > 1 else ""
+    return [f"{traffic.link}; load: {traffic.program}, {traffic.connections} connections{streams}."]
 
 
 def _ratio(figures: Figures, other: Figures | None) -> str:
@@ -139,7 +147,7 @@ def markdown(results: Results, verdicts: Sequence[Verdict], circumstances: Circu
     if verdicts:
         parts += ["## Limits", verdict_table(verdicts)]
     for scenario in results.scenarios:
-        parts += [f"## {scenario.name}", scenario_table(scenario)]
+        parts += [f"## {scenario.name}", *_how(scenario.traffic), scenario_table(scenario)]
         foreign = max((figures.foreign_share for figures in scenario.figures), default=0.0)
         if foreign > DISTURBED:
             parts.append(f"Disturbed: other programs took up to {foreign:.0%} of the machine during these loads.")

@@ -14,7 +14,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from benchmarks.model import Build, Row
+from benchmarks.certificate import Certificate
+from benchmarks.model import Build, Link, Row
 from benchmarks.origin import nginx_user
 from benchmarks.render import render
 
@@ -30,12 +31,13 @@ _NGINX_BIG_BUFFERS = (
 
 @dataclass(frozen=True)
 class Place:
-    """Where one row runs: its port, folder, targets and number of workers."""
+    """Where one row runs: its port, folder, targets and number of workers, and the certificate if it speaks TLS."""
 
     folder: Path
     port: int
     targets: Sequence[int]
     workers: int
+    certificate: Certificate | None = None
 
     @property
     def log_path(self) -> Path:
@@ -47,6 +49,15 @@ class Place:
         path = self.folder / name
         path.write_text(text, encoding="utf-8")
         return path
+
+    def tls(self, row: Row, form: str) -> str:
+        """`form` for a row that speaks TLS, with `{certificate}`, `{key}` and `{both}` filled in; "" for any other."""
+        if row.link is not Link.TLS:
+            return ""
+        assert self.certificate is not None
+        for name in ("certificate", "key", "both"):
+            form = form.replace("{" + name + "}", str(getattr(self.certificate, name)))
+        return form
 
     def each_target(self, form: str, joint: str = "\n") -> str:
         """`form` for each target, with `{port}` and `{n}` filled in."""
@@ -93,15 +104,41 @@ def _equipoise(row: Row, place: Place, _programs: Programs) -> Command:
         "equipoise.toml",
         render(
             "equipoise.toml",
-            port=str(place.port),
+            listen=_equipoise_listen(row, place),
             workers=str(place.workers),
             folder=str(place.folder),
-            targets=place.each_target('"http://127.0.0.1:{port}"', ", "),
+            targets=place.each_target(f'"{_scheme(row)}://127.0.0.1:{{port}}"', ", "),
             access_log=f'enabled = true\nsink = "json"\npath = "{place.log_path}"' if row.log else "enabled = false",
         ),
     )
     env = {"PYTHONPATH": build.path} if build.path else {}
     return Command([build.python, "-m", "equipoise", "run", "-c", str(conf)], env)
+
+
+def _equipoise_listen(row: Row, place: Place) -> str:
+    """A plain listener tells HTTP/2 from HTTP/1 by itself. A table stands behind the other keys of the file."""
+    if row.link is not Link.TLS:
+        return f'listen = "127.0.0.1:{place.port}"'
+    tls = place.tls(row, 'certificate_file = "{certificate}", key_file = "{key}"')
+    return f'listeners = [{{ address = "127.0.0.1:{place.port}", tls = {{ {tls} }} }}]'
+
+
+def _scheme(row: Row) -> str:
+    """Of the targets, in the words of Equipoise, Traefik and Caddy."""
+    return "h2c" if row.link is Link.HTTP2 else "http"
+
+
+_NGINX_HTTP1 = """proxy_pass http://targets;
+            proxy_http_version 1.1;
+            proxy_set_header Connection "";
+            proxy_set_header Host $http_host;
+            proxy_set_header X-Forwarded-For $proxy_add_x_forwarded_for;
+            proxy_set_header X-Forwarded-Proto $scheme;
+            proxy_set_header X-Forwarded-Host $http_host;"""
+_NGINX_GRPC = """grpc_pass grpc://targets;
+            grpc_set_header X-Forwarded-For $proxy_add_x_forwarded_for;
+            grpc_set_header X-Forwarded-Proto $scheme;"""
+_NGINX_TLS = "ssl_certificate {certificate}; ssl_certificate_key {key}; ssl_protocols TLSv1.2 TLSv1.3;"
 
 
 def _nginx(row: Row, place: Place, programs: Programs) -> Command:
@@ -119,6 +156,9 @@ def _nginx(row: Row, place: Place, programs: Programs) -> Command:
             access_log=f"{place.log_path} {form}{gathered}" if row.log else "off",
             keepalive=str(max(128, 2 * len(place.targets))),
             buffers=_NGINX_BIG_BUFFERS if row.variant == "big buffers" else "",
+            listen="ssl" if row.link is Link.TLS else "http2" if row.link.http2 else "",
+            tls=place.tls(row, _NGINX_TLS),
+            forward=_NGINX_GRPC if row.link is Link.HTTP2 else _NGINX_HTTP1,
         ),
     )
     return Command([programs.find("nginx"), "-p", str(place.folder), "-c", str(conf)])
@@ -126,7 +166,10 @@ def _nginx(row: Row, place: Place, programs: Programs) -> Command:
 
 def _haproxy(row: Row, place: Place, programs: Programs) -> Command:
     http = row.variant != "tcp"
-    options = "option forwardfor\n    http-request set-header X-Forwarded-Proto http"
+    proto = "https" if row.link is Link.TLS else "http"
+    options = f"option forwardfor\n    http-request set-header X-Forwarded-Proto {proto}"
+    bind = "proto h2" if row.link.http2 and http else place.tls(row, "ssl crt {both}")
+    target = " proto h2" if row.link is Link.HTTP2 and http else ""
     conf = place.write(
         "haproxy.cfg",
         render(
@@ -137,7 +180,8 @@ def _haproxy(row: Row, place: Place, programs: Programs) -> Command:
             options=options if http else "",
             reuse="http-reuse always" if http else "",
             splice="option splice-response" if row.variant == "splice" else "",
-            targets=place.each_target("    server t{n} 127.0.0.1:{port}"),
+            bind=bind,
+            targets=place.each_target("    server t{n} 127.0.0.1:{port}" + target),
         ),
     )
     return Command([programs.find("haproxy"), "-f", str(conf), "-db"])
@@ -151,6 +195,8 @@ def _envoy(row: Row, place: Place, programs: Programs) -> Command:
             "envoy.yaml",
             port=str(place.port),
             access_log=render("envoy-log.yaml", path=str(place.log_path)) if row.log else "",
+            tls=_envoy_tls(row, place),
+            http2=render("envoy-http2.yaml") if row.link is Link.HTTP2 else "",
             targets=place.each_target("        - endpoint: {address: {socket_address: " + address + "}}"),
         ),
     )
@@ -159,9 +205,17 @@ def _envoy(row: Row, place: Place, programs: Programs) -> Command:
     return Command([*argv, "--disable-hot-restart", "--file-flush-interval-msec", "1000"])
 
 
+def _envoy_tls(row: Row, place: Place) -> str:
+    if place.certificate is None or row.link is not Link.TLS:
+        return ""
+    return render("envoy-tls.yaml", certificate=str(place.certificate.certificate), key=str(place.certificate.key))
+
+
 def _traefik(row: Row, place: Place, programs: Programs) -> Command:
-    targets = place.each_target('        - {url: "http://127.0.0.1:{port}"}')
-    place.write("traefik-dynamic.yaml", render("traefik-dynamic.yaml", targets=targets))
+    targets = place.each_target(f'        - {{url: "{_scheme(row)}://127.0.0.1:{{port}}"}}')
+    tls = place.tls(row, "tls:\n  certificates:\n  - {certFile: {certificate}, keyFile: {key}}")
+    router = ", tls: {}" if tls else ""
+    place.write("traefik-dynamic.yaml", render("traefik-dynamic.yaml", targets=targets, router=router, tls=tls))
     log = f'accessLog: {{filePath: "{place.log_path}", format: json, bufferingSize: 1000}}' if row.log else ""
     text = render("traefik.yaml", port=str(place.port), folder=str(place.folder), access_log=log)
     conf = place.write("traefik.yaml", text)
@@ -174,12 +228,24 @@ def _caddy(row: Row, place: Place, programs: Programs) -> Command:
         "Caddyfile",
         port=str(place.port),
         access_log=log if row.log else "",
-        targets=place.each_target("127.0.0.1:{port}", " "),
+        protocols="h1 h2c" if row.link.http2 else "h1",
+        scheme="https" if row.link is Link.TLS else "http",
+        tls=place.tls(row, "tls {certificate} {key}"),
+        targets=place.each_target(f"{_scheme(row)}://127.0.0.1:{{port}}", " "),
     )
     conf = place.write("Caddyfile", text)
     home = str(place.folder)
     env = {"GOMAXPROCS": str(place.workers), "HOME": home, "XDG_DATA_HOME": home, "XDG_CONFIG_HOME": home}
     return Command([programs.find("caddy"), "run", "--config", str(conf), "--adapter", "caddyfile"], env)
+
+
+def _nghttpx(row: Row, place: Place, programs: Programs) -> Command:
+    speaks = ";;proto=h2" if row.link is Link.HTTP2 else ""
+    targets = place.each_target("--backend=127.0.0.1,{port}" + speaks, " ").split()
+    front = f"--frontend=127.0.0.1,{place.port}" + ("" if row.link is Link.TLS else ";no-tls")
+    options = ["--conf=/dev/null", "--log-level=ERROR", f"--workers={place.workers}", "--backlog=4096", "--no-ocsp"]
+    files = place.tls(row, "{key} {certificate}").split()
+    return Command([programs.find("nghttpx"), *options, "--add-x-forwarded-for", front, *targets, *files])
 
 
 def _other(row: Row, place: Place, _programs: Programs) -> Command:
@@ -196,5 +262,6 @@ _KINDS: Mapping[str, Callable[[Row, Place, Programs], Command]] = {
     "envoy": _envoy,
     "traefik": _traefik,
     "caddy": _caddy,
+    "nghttpx": _nghttpx,
     "other": _other,
 }

@@ -10,7 +10,7 @@ from collections import Counter
 from collections.abc import Mapping
 
 from equipoise.config.addresses import Address, parse_address, parse_url
-from equipoise.config.decode import NOT_YET, Report, StandIn, shown
+from equipoise.config.decode import Report, StandIn, shown
 from equipoise.config.leaves import nearest
 from equipoise.config.problems import Place, dotted
 from equipoise.config.schema import (
@@ -133,8 +133,6 @@ def _check_health(health: HealthConfig, place: Place, report: Report) -> None:
 
 
 def _check_cache(cache: CacheConfig, place: Place, report: Report) -> None:
-    if cache.enabled:
-        report((*place, "enabled"), f"the cache is {NOT_YET}")
     if 0 < cache.max_bytes < CACHE_SHARE * cache.max_body:
         report(
             (*place, "max_body"),

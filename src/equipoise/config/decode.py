@@ -16,7 +16,6 @@ from equipoise.config.leaves import LEAVES, nearest
 from equipoise.config.problems import Place
 from equipoise.config.schema import Config
 
-NOT_YET: Final = "not supported by this version"
 _SHOWN: Final = 60
 _INTEGER: Final = re.compile(r"-?[0-9]{1,18}")
 _NUMBER: Final = re.compile(r"-?[0-9]{1,18}(\.[0-9]{1,18})?")

@@ -4,6 +4,7 @@ Owns: the shapes of the edits, and one line of English for each.
 Refuses to know: who asks, whether the edit is valid and what it leads to (`overlay`).
 """
 
+import json
 from typing import Any
 
 import msgspec
@@ -50,7 +51,17 @@ class SetAlgorithm(msgspec.Struct, frozen=True, tag=True):
     algorithm: str
 
 
-Edit = AddTarget | ChangeTarget | RemoveTarget | SetAlgorithm
+class SetCache(msgspec.Struct, frozen=True, tag=True):
+    """Some settings of a pool's cache get other values; those that are not named stay.
+
+    Keys and values are as the file has them in `[pools.NAME.cache]`. They are checked when the edit is made.
+    """
+
+    pool: str
+    changes: dict[str, Any]
+
+
+Edit = AddTarget | ChangeTarget | RemoveTarget | SetAlgorithm | SetCache
 
 
 def in_words(edit: Edit) -> str:
@@ -65,3 +76,10 @@ def in_words(edit: Edit) -> str:
             return f"target {name} removed from pool {pool}"
         case SetAlgorithm(pool=pool, algorithm=algorithm):
             return f"algorithm of pool {pool} is {algorithm}"
+        case SetCache(pool=pool, changes=changes):
+            return f"cache of pool {pool} changed: {', '.join(_settings(changes)) or 'nothing'}"
+
+
+def _settings(changes: dict[str, Any]) -> list[str]:
+    """Each as a file would have it, in the order in which they were given."""
+    return [f"{key} = {json.dumps(value)}" for key, value in changes.items()]

@@ -9,17 +9,17 @@ lost the pool or target, has no effect and is kept for the day when it fits agai
 """
 
 from collections.abc import Iterator, Mapping
-from typing import Any, Final
+from typing import Any, Final, cast
 
 from msgspec import Struct
 from msgspec.structs import asdict, replace
 
 from equipoise.config.checks import check
 from equipoise.config.decode import decode_as, plain
-from equipoise.config.edits import AddTarget, ChangeTarget, Edit, RemoveTarget, SetAlgorithm
+from equipoise.config.edits import AddTarget, ChangeTarget, Edit, RemoveTarget, SetAlgorithm, SetCache
 from equipoise.config.load import completed_target
 from equipoise.config.problems import ConfigError, Place, Problem, dotted
-from equipoise.config.schema import AlgorithmName, Config, PoolConfig, TargetConfig
+from equipoise.config.schema import AlgorithmName, CacheConfig, Config, PoolConfig, TargetConfig
 
 _MISSING: Final = object()
 
@@ -46,10 +46,26 @@ class TargetChange(Struct, frozen=True, omit_defaults=True, forbid_unknown_field
     state: str | None = None
 
 
+class CacheChange(Struct, frozen=True, omit_defaults=True, forbid_unknown_fields=True):
+    """What differs from the file at the cache of a pool; each key is one of `CacheConfig`."""
+
+    enabled: bool | None = None
+    mode: str | None = None
+    ttl: float | None = None
+    max_bytes: int | None = None
+    max_body: int | None = None
+    methods: tuple[str, ...] | None = None
+    key_headers: str | tuple[str, ...] | None = None
+    ignore_headers: tuple[str, ...] | None = None
+    store_anyway: tuple[str, ...] | None = None
+    keep_stale: float | None = None
+
+
 class PoolOverlay(Struct, frozen=True, omit_defaults=True, forbid_unknown_fields=True):
     """What differs from the file in one pool. A target's name stands in one of the three collections at most."""
 
     algorithm: str | None = None
+    cache: CacheChange = CacheChange()
     added: dict[str, TargetConfig] = {}
     removed: tuple[str, ...] = ()
     changed: dict[str, TargetChange] = {}
@@ -86,6 +102,8 @@ def edit(file: Config, overlay: Overlay, edit: Edit) -> Overlay:
             over = _removed(over, base, name)
         case SetAlgorithm(algorithm=algorithm):
             over = replace(over, algorithm=_valid(AlgorithmName, algorithm, ("pools", edit.pool, "algorithm")))
+        case SetCache(changes=changes):
+            over = _cached(over, merged, edit.pool, changes)
     return trimmed(file, replace(overlay, pools={**overlay.pools, edit.pool: over}))
 
 
@@ -158,7 +176,8 @@ def _merged_pool(base: PoolConfig, over: PoolOverlay) -> PoolConfig:
     ]
     known = {target.name for target in targets}
     targets += [target for name, target in over.added.items() if name not in known]
-    return replace(base, algorithm=over.algorithm or base.algorithm, targets=tuple(targets))
+    cache = replace(base.cache, **_values(over.cache))
+    return replace(base, algorithm=over.algorithm or base.algorithm, cache=cache, targets=tuple(targets))
 
 
 def _merged_target(target: TargetConfig, change: TargetChange | None) -> TargetConfig:
@@ -172,6 +191,7 @@ def _trimmed_pool(base: PoolConfig | None, over: PoolOverlay) -> PoolOverlay:
     changed = {name: _trimmed_change(said.get(name), change) for name, change in over.changed.items()}
     return PoolOverlay(
         algorithm=None if over.algorithm == base.algorithm else over.algorithm,
+        cache=CacheChange(**_others(base.cache, over.cache)),
         added={name: target for name, target in over.added.items() if said.get(name) != target},
         removed=over.removed,
         changed={name: change for name, change in changed.items() if change != TargetChange()},
@@ -181,10 +201,15 @@ def _trimmed_pool(base: PoolConfig | None, over: PoolOverlay) -> PoolOverlay:
 def _trimmed_change(said: TargetConfig | None, change: TargetChange) -> TargetChange:
     if said is None:
         return change
-    return TargetChange(**{key: value for key, value in _values(change).items() if getattr(said, key) != value})
+    return TargetChange(**_others(said, change))
 
 
-def _values(change: TargetChange) -> dict[str, Any]:
+def _others(said: TargetConfig | CacheConfig, change: TargetChange | CacheChange) -> dict[str, Any]:
+    """The values of a change that the file has not as well."""
+    return {key: value for key, value in _values(change).items() if getattr(said, key) != value}
+
+
+def _values(change: TargetChange | CacheChange) -> dict[str, Any]:
     return {key: value for key, value in asdict(change).items() if value is not None}
 
 
@@ -217,6 +242,12 @@ def _removed(over: PoolOverlay, base: PoolConfig, name: str) -> PoolOverlay:
     # A target that only an earlier edit had added leaves no trace: the file may get one of that name later.
     in_file = any(target.name == name for target in base.targets)
     return replace(over, removed=(*over.removed, name)) if in_file else over
+
+
+def _cached(over: PoolOverlay, merged: PoolConfig, pool: str, changes: Mapping[str, Any]) -> PoolOverlay:
+    fresh = _valid(CacheConfig, {**cast("dict[str, Any]", plain(merged.cache)), **changes}, ("pools", pool, "cache"))
+    values = {key: getattr(fresh, key) for key in changes}
+    return replace(over, cache=replace(over.cache, **values))
 
 
 def _find(pool: PoolConfig, name: str) -> tuple[int, TargetConfig]:

@@ -235,9 +235,9 @@ class QueueConfig(_Table, frozen=True):
 
 
 class CacheConfig(_Table, frozen=True):
-    """Answers that are kept and given again. Not supported by this version."""
+    """Answers that are kept and given again."""
 
-    enabled: Annotated[bool, Meta(description="Whether answers are kept. `true` is not supported yet.")] = False
+    enabled: Annotated[bool, Meta(description="Whether answers are kept.")] = False
     mode: Annotated[
         Literal["identical", "rfc9111"],
         Meta(

@@ -16,12 +16,12 @@ from mypy_extensions import i64
 
 from equipoise.errors import ProxyError
 from equipoise.proxy.access_log import Record, body_fields, detailed
-from equipoise.proxy.client import version_of
 from equipoise.proxy.lookup import Lookup
 from equipoise.proxy.services import LogPort, Services
 from equipoise.proxy.sides import Downstream, Relay
 from equipoise.state.ledger import ABORTED, BAD_ANSWERS, BYTES_IN, BYTES_OUT, FAILURES
 from equipoise.state.snapshot import Pool, Target
+from equipoise.wire.http1 import RequestHead
 from equipoise.wire.message import Request
 
 # Numbers as JSON writes them.
@@ -31,7 +31,8 @@ STAMP_ENDS: Final = [b'%03dZ","request_id":"' % ms for ms in range(1_000)]
 STATUSES: Final = [b'","protocol":"HTTP/1.1","status":%d' % status for status in range(1_000)]
 HTTP2_STATUSES: Final = [b'","protocol":"HTTP/2","status":%d' % status for status in range(1_000)]
 DURATION_ENDS: Final = [b'.%03d,"upstream_ms":' % us for us in range(1_000)]
-WAITED_ENDS: Final = [b'.%03d,"bytes_in":' % us for us in range(1_000)]
+WAITED_ENDS: Final = [b'.%03d,"bytes_in":0,"bytes_out":' % us for us in range(1_000)]
+WAITED_ENDS_WITH_BODY: Final = [b'.%03d,"bytes_in":%%d,"bytes_out":' % us for us in range(1_000)]
 # How a line of a gRPC call ends, by its status.
 GRPC_ENDS: Final = {b"%d" % status: b',"grpc_status":%d}\n' % status for status in range(17)}
 NO_BODY: Final = b',"body":null'
@@ -48,6 +49,7 @@ class Account(Relay):
         # The request.
         self.services = services
         self.downstream = downstream
+        self.client = downstream.sender()
         self.began: i64 = services.clock()
         self.request_id: bytes = b""
         self.bytes_in: i64 = 0
@@ -140,7 +142,7 @@ class Account(Relay):
         head = self.head
         return (
             head.request_id is None
-            and version_of(head) != 0
+            and not (isinstance(head, RequestHead) and head.minor == 0)
             and (self.body is None or self.held_bytes <= self.body_kept)
             and not log.headers
             # Looked for as numbers: `bytes in bytes` raises and catches an error before it looks.
@@ -165,13 +167,13 @@ class Account(Relay):
                 services.stamp_open(self.began),
                 STAMP_ENDS[services.stamp_ms],
                 self.request_id,
-                self.downstream.sender().log_piece,
+                self.client.log_piece,
                 head.method,
                 b'","host":"',
                 head.host or b"",
                 b'","path":"',
                 head.target,
-                STATUSES[self.status] if version_of(head) == 1 else HTTP2_STATUSES[self.status],
+                STATUSES[self.status] if isinstance(head, RequestHead) else HTTP2_STATUSES[self.status],
                 pool.hit_piece,
                 number(duration // 1_000),
                 DURATION_ENDS[duration % 1_000],
@@ -196,25 +198,27 @@ class Account(Relay):
         services = self.services
         duration = (now - self.began) // 1_000
         waited = (self.answered - self.picked) // 1_000
+        if self.bytes_in == 0:
+            received = WAITED_ENDS[waited % 1_000]
+        else:
+            received = WAITED_ENDS_WITH_BODY[waited % 1_000] % int(self.bytes_in)
         return b"".join(
             [
                 services.stamp_open(self.began),
                 STAMP_ENDS[services.stamp_ms],
                 self.request_id,
-                self.downstream.sender().log_piece,
+                self.client.log_piece,
                 head.method,
                 b'","host":"',
                 head.host or b"",
                 b'","path":"',
                 head.target,
-                STATUSES[self.status] if version_of(head) == 1 else HTTP2_STATUSES[self.status],
+                STATUSES[self.status] if isinstance(head, RequestHead) else HTTP2_STATUSES[self.status],
                 target.log_piece,
                 number(duration // 1_000),
                 DURATION_ENDS[duration % 1_000],
                 number(waited // 1_000),
-                WAITED_ENDS[waited % 1_000],
-                number(self.bytes_in),
-                b',"bytes_out":',
+                received,
                 number(self.bytes_out),
                 body,
                 pool.log_end(self.load),
@@ -245,7 +249,7 @@ class Account(Relay):
         record = Record(
             services.stamp(self.began),
             text(self.request_id),
-            self.downstream.sender().name,
+            self.client.name,
             text(head.method),
             None if head.host is None else text(head.host),
             text(head.target),

@@ -289,9 +289,12 @@ class DownstreamHttp2(Downstream):
         stream = self.stream
         if stream is not None and stream.received_end:
             self._watch(NO_DEADLINE)
-        if self.tunnel is not None:
+        if self.exchange is None:
+            # The answer may be sent before the request is whole.
+            self._stop_reading()
+        elif self.tunnel is not None:
             self.tunnel.drained()
-        elif self.exchange is not None:
+        else:
             self.exchange.downstream_drained()
 
     def abort(self) -> None:

@@ -90,7 +90,7 @@ class Exchange(Attempts):
             lookup = Lookup(pool.cache, services, self)
             self.lookup = lookup
             length: i64 = len(body) if last else head.content_length
-            lookup.begin(self.downstream.sender().scheme, length)
+            lookup.begin(self.client.scheme, length)
             if last and lookup.gathers:
                 lookup.body_is_whole(body)
             return
@@ -122,7 +122,7 @@ class Exchange(Attempts):
 
     def twin(self) -> Relay:
         """See `Relay.twin`."""
-        twin = Exchange(self.services, Background(self.downstream.sender()), self.head)
+        twin = Exchange(self.services, Background(self.client), self.head)
         twin.pool = self.pool
         twin.held = self.held
         twin.whole = True
@@ -151,7 +151,7 @@ class Exchange(Attempts):
         if isinstance(head, Http2Request) and head.upgrade is not None:
             self.key = new_key()
             parts.append(b"Sec-WebSocket-Key: " + self.key + b"\r\n")
-        parts.append(self.downstream.sender().lines(head))
+        parts.append(self.client.lines(head))
         parts.append(self.request_id)
         if head.upgrade is not None:
             parts.append(b"\r\nConnection: Upgrade\r\nUpgrade: " + head.upgrade)
@@ -160,7 +160,7 @@ class Exchange(Attempts):
 
     def request_http2(self) -> list[Header]:
         """See `Relay.request_http2`."""
-        client = self.downstream.sender()
+        client = self.client
         fields = request_fields(self.head, client.scheme)
         if self.lookup is not None and self.lookup.conditions:
             fields = self.lookup.condition_fields(fields)

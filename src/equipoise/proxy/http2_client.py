@@ -84,6 +84,8 @@ class ClientConnection(Http2Connection):
         """See `Http2Connection.on_headers`: a request, or the trailers of one."""
         stream = self.streams.find(number)
         if stream is not None:
+            if too_large or len(fields) > self.services.world().limits.header_count:
+                raise stream_error(PROTOCOL_ERROR, int(number), "trailers too large")
             self._take_trailers(stream, fields, end)
             return
         if number <= self.last:
@@ -294,9 +296,11 @@ class ClientConnection(Http2Connection):
             self.transport.abort()
 
     def cut(self) -> None:
-        """See `Connection.cut`."""
+        """See `Connection.cut`: what runs on it is over at once, since the loop may not run again."""
         self.over = True
+        self.write = None
         self.transport.abort()
+        self._lose_all()
 
     def cut_target(self, slot: int) -> None:
         """See `Connection.cut_target`."""

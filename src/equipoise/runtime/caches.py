@@ -59,14 +59,15 @@ class Caches:
         """
         wanted = {name: pool.cache.max_bytes for name, pool in config.pools.items() if pool.cache.enabled}
         taken: dict[str, Section] = {}
-        try:
-            for name, max_bytes in wanted.items():
-                if not self._has(name, max_bytes) and self._left_of(name, max_bytes) is None:
-                    taken[name] = self._memory.take(max_bytes)
-        except (OSError, ValueError) as error:
-            for section in taken.values():
-                self._memory.free(section)
-            raise CacheMemoryError(f"pool {name} gets no memory for its cache: {error}") from error
+        for name, max_bytes in wanted.items():
+            if self._has(name, max_bytes) or self._left_of(name, max_bytes) is not None:
+                continue
+            try:
+                taken[name] = self._memory.take(max_bytes)
+            except (OSError, ValueError) as error:
+                for section in taken.values():
+                    self._memory.free(section)
+                raise CacheMemoryError(f"pool {name} gets no memory for its cache: {error}") from error
         for name in list(self._sections):
             if not self._has(name, wanted.get(name, 0)):
                 self._left.append((name, self._sections.pop(name), self._stores.pop(name)))

@@ -1,5 +1,7 @@
 """A WebSocket over a stream of HTTP/2 (RFC 8441) reaches an application that speaks WebSocket over HTTP/1."""
 
+import base64
+import hashlib
 import signal
 from collections.abc import Iterator
 from contextlib import suppress
@@ -89,6 +91,13 @@ class Socket:
         kind = opcode or (Opcode.TEXT if isinstance(data, str) else Opcode.BINARY)
         self.client.write(self.stream, Frame(kind, payload).serialize(mask=True))
 
+    def finish(self) -> None:
+        """Waits for the end of the other side, and ends this one: together as good as a close of TCP (RFC 8441 5)."""
+        mine = self.client.streams[self.stream]
+        self.client.wait(lambda: mine.done, "the end of the stream")
+        if mine.reset is None:
+            self.client.write(self.stream, b"", end=True)
+
     def receive(self) -> Frame:
         """The next frame."""
         parsing = Frame.parse(self._reader.read_exact, mask=False)
@@ -132,7 +141,7 @@ def test_a_websocket_talks(balance: Balance, application: Target) -> None:
     assert client.ask(head("GET", "/plain")).status in {400, 426}
     socket.send(Close(1000, "").serialize(), Opcode.CLOSE)
     assert socket.receive().opcode is Opcode.CLOSE
-    client.wait(lambda: client.streams[socket.stream].done, "the end of the stream")
+    socket.finish()
     balancer.wait_idle()
 
 
@@ -169,7 +178,7 @@ def test_the_application_closes_and_says_why(balance: Balance, application: Targ
     assert frame.opcode is Opcode.CLOSE
     assert Close.parse(bytes(frame.data)) == Close(4001, "as you wish")
     socket.send(bytes(frame.data), Opcode.CLOSE)
-    client.wait(lambda: client.streams[socket.stream].done, "the end of the stream")
+    socket.finish()
     balancer.wait_idle()
 
 
@@ -188,9 +197,6 @@ def test_a_client_s_reset_closes_the_application_s_connection_and_no_other_strea
 
 def test_an_application_that_breaks_off_resets_the_stream(stage: Stage, balance: Balance) -> None:
     async def script(call: Call) -> None:
-        import base64
-        import hashlib
-
         key = (call.request.get("sec-websocket-key") or "") + "258EAFA5-E914-47DA-95CA-C5AB0DC85B11"
         accept = base64.b64encode(hashlib.sha1(key.encode()).digest()).decode()
         lines = [
@@ -279,6 +285,7 @@ def test_a_websocket_has_time_to_end_when_the_balancer_stops(balance: Balance, a
     socket.send("still there?")
     assert socket.message() == "still there?"
     socket.send(Close(1000, "").serialize(), Opcode.CLOSE)
+    socket.finish()
     assert balancer.wait_exit() == 0
 
 

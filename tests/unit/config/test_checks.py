@@ -152,10 +152,6 @@ def test_grpc_health_needs_targets_that_speak_http2() -> None:
     ]
 
 
-def test_the_cache_is_refused_for_now() -> None:
-    assert "not supported" in problems(with_pool(cache=CacheConfig(enabled=True)))["pools.p.cache.enabled"]
-
-
 def test_the_shortest_ejection_is_not_longer_than_the_longest() -> None:
     config = with_pool(health=HealthConfig(passive=PassiveConfig(eject_min=2, eject_max=1)))
     assert problems(config) == {"pools.p.health.passive": "eject_min (2s) must not be longer than eject_max (1s)"}
@@ -217,11 +213,11 @@ def test_keys_of_a_cache_that_contradict_each_other_are_reported(cache: CacheCon
 @pytest.mark.parametrize(
     "cache",
     [
-        CacheConfig(),
+        CacheConfig(enabled=True),
         CacheConfig(max_bytes=200, max_body=10),
         CacheConfig(key_headers=("accept",), store_anyway=("authorization", "no-store")),
         CacheConfig(mode="rfc9111", store_anyway=("set-cookie",)),
     ],
 )
-def test_a_cache_that_is_switched_off_and_consistent_is_let_pass(cache: CacheConfig) -> None:
+def test_a_cache_that_is_consistent_is_let_pass(cache: CacheConfig) -> None:
     assert problems(with_pool(cache=cache)) == {}

@@ -42,7 +42,7 @@ def test_the_balancer_accepts_its_configuration(settings: DemoSettings) -> None:
 def test_grpc_targets_are_probed_and_called_by_grpc(settings: DemoSettings) -> None:
     path = settings.report / "balancer.toml"
     path.write_text(balancer_config(msgspec.structs.replace(settings, grpc=True), views("a")))
-    pool = load(path).config.pools["default"]
+    pool = load(path).pools["default"]
     assert (pool.health.type, [target.url.partition(":")[0] for target in pool.targets]) == ("grpc", ["h2c"])
 
 

@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 import pytest
 
-from equipoise.proxy.http2_connection import CONNECTION_WINDOW, REMEMBERED
+from equipoise.proxy.http2_connection import CONNECTION_WINDOW, MOST_WAITING, REMEMBERED
 from equipoise.wire.http2_errors import (
     CANCEL,
     COMPRESSION_ERROR,
@@ -81,7 +81,7 @@ def test_a_target_is_greeted_with_the_preface_and_pushes_nothing(talk: Dialogue)
     target = http2_target(talk)
     first, update, *_ = target.hears_all()
     assert isinstance(first, Settings)
-    assert dict(first.values) == {2: 0, 4: 262_144, 6: 262_144}
+    assert dict(first.values) == {2: 0, 4: 65_536, 6: 262_144}
     assert isinstance(update, Update)
     assert (update.stream, update.increment > 1 << 20) == (0, True)
 
@@ -265,12 +265,15 @@ def test_no_more_is_sent_than_a_stream_may(talk: Dialogue) -> None:
 
 
 def test_no_more_is_sent_than_the_connection_may(talk: Dialogue) -> None:
-    client, target = both(talk, s4=1 << 20)
-    target.answers(1, bytes(100_000))
-    assert len(body(client.hears(), 1)) == 65_535
+    client, target = both(talk)
+    client.asks(ask())
+    target.answers(1, bytes(60_000))
+    target.answers(3, bytes(60_000))
+    heard = client.hears()
+    assert (len(body(heard, 1)), len(body(heard, 3))) == (60_000, 5_535)
     client.grants(0, 100_000)
     heard = client.hears()
-    assert (len(body(heard, 1)), heard[-1].end) == (34_465, True)  # type: ignore[union-attr]
+    assert (len(body(heard, 3)), heard[-1].end) == (54_465, True)  # type: ignore[union-attr]
 
 
 def test_an_answer_without_a_byte_needs_no_window(talk: Dialogue) -> None:
@@ -384,41 +387,81 @@ def test_a_longer_frame_is_written_when_the_peer_takes_it(talk: Dialogue) -> Non
     assert sum(sizes(client.hears(), 1)) == 32_768
 
 
-def test_a_transport_that_is_full_takes_no_more_until_it_is_drained(talk: Dialogue) -> None:
+def fill(talk: Dialogue) -> tuple[Http2Peer, Http2Peer]:
+    """A client that reads nothing any more, and so much of an answer that its connection takes no more."""
     client, target = both(talk, s4=1 << 20)
     client.grants(0, 1 << 20)
     client.peer.stops_reading()
-    target.answers(1, bytes(80_000), end=False)
+    target.head(1, [(b":status", b"200")])
+    for _ in range(5):
+        target.data(1, bytes(16_000))
+    return client, target
+
+
+def test_a_transport_that_is_full_takes_no_more_until_it_is_drained(talk: Dialogue) -> None:
+    client, target = fill(talk)
     unsent = client.peer.transport.get_write_buffer_size()
-    target.data(1, bytes(80_000), end=True)
+    target.data(1, bytes(16_000))
     assert client.peer.transport.get_write_buffer_size() == unsent
     client.peer.reads_on()
-    assert len(body(client.hears(), 1)) == 160_000
+    target.ends(1)
+    assert len(body(client.hears(), 1)) == 96_000
 
 
 def test_an_end_that_waits_for_the_transport_is_sent(talk: Dialogue) -> None:
-    client, target = both(talk, s4=1 << 20)
-    client.grants(0, 1 << 20)
-    client.peer.stops_reading()
-    target.answers(1, bytes(80_000), end=False)
+    client, target = fill(talk)
     target.ends(1)
     client.peer.reads_on()
     heard = client.hears()
-    assert (len(body(heard, 1)), heard[-1]) == (80_000, Data(1, bytes(80_000 % 16_384), end=True))
+    assert (len(body(heard, 1)), heard[-1]) == (80_000, Data(1, b"", end=True))
 
 
 def test_a_slow_stream_holds_its_target_and_no_other(talk: Dialogue) -> None:
     client, target = both(talk, s4=100)
     client.asks(ask())
-    target.answers(1, bytes(131_072), end=False)
+    target.answers(1, bytes(60_000), end=False)
     assert target.granted(1) == 0
     client.grants(3, 1 << 20)
     client.grants(0, 1 << 20)
-    target.answers(3, bytes(200_000), end=False)
-    assert target.granted(3) >= 131_072
+    target.answers(3, bytes(60_000), end=False)
+    assert target.granted(3) >= 32_768
     target.ends(3)
-    assert len(body(client.hears(), 3)) == 200_000
+    assert len(body(client.hears(), 3)) == 60_000
     client.resets(1, CANCEL)
+
+
+def test_slow_clients_do_not_take_the_targets_connection_from_the_others(talk: Dialogue) -> None:
+    slow = http2_client(talk, s4=0)
+    slow.asks(ask())
+    target = http2_target(talk)
+    for _ in range(99):
+        slow.asks(ask())
+    quick = http2_client(talk)
+    quick.asks(ask())
+    room, streams_of_slow = target.room, range(1, 201, 2)
+    room = sum(each.increment for each in target.hears_all() if isinstance(each, Update) and each.stream == 0) + room
+    for stream in streams_of_slow:
+        target.answers(stream, bytes(60_000), end=False)
+        room += target.granted(0) - 60_000
+        assert room >= 60_000
+    target.answers(201, b"ok")
+    assert body(quick.hears(), 1) == b"ok"
+    slow.peer.resets()
+    assert talk.in_flight == {}
+
+
+def test_a_client_that_lets_too_much_wait_loses_what_it_does_not_read(talk: Dialogue) -> None:
+    client, target = both(talk, s4=0)
+    for _ in range(200):
+        client.asks(ask())
+    for stream in range(1, 401, 2):
+        target.answers(stream, bytes(60_000), end=False)
+    resets = [each for each in client.hears() if isinstance(each, Reset)]
+    waiting = 200 - len(resets)
+    assert {each.code for each in resets} == {ENHANCE_YOUR_CALM}
+    assert 100 <= waiting <= MOST_WAITING // 60_000
+    assert talk.in_flight == {"a": waiting + 1}
+    client.peer.resets()
 
 
 # Errors of a stream
@@ -626,11 +669,7 @@ def test_a_client_that_does_not_speak_http_2_after_its_preface_is_told(talk: Dia
 
 
 def test_answers_that_nobody_reads_end_the_connection(talk: Dialogue) -> None:
-    client, target = both(talk, s4=1 << 20)
-    client.grants(0, 1 << 20)
-    client.peer.stops_reading()
-    target.answers(1, bytes(80_000), end=False)
-    target.data(1, bytes(80_000))
+    client, _ = fill(talk)
     with client.at_once():
         for _ in range(1_001):
             client.pings()

@@ -36,7 +36,7 @@ WORLD = World(
     pools=(PoolSpec("p", 0, targets=(TargetSpec("t", "http://h:1", "h", 1, 1, addresses=("10.0.0.1", "::1")),)),),
     limits=LimitsSpec(drain_timeout=1.5),
 )
-BOOTSTRAP = Bootstrap(1, 2, 16, 5, (Inherited("127.0.0.1:80", 6),))
+BOOTSTRAP = Bootstrap(1, 2, 16, 5, (7, 8), (Inherited("127.0.0.1:80", 6),))
 TO_A_WORKER: list[ToWorker] = [
     BOOTSTRAP,
     Apply(3, diff(World(), WORLD)),

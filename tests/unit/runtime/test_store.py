@@ -14,7 +14,7 @@ import pytest
 
 from equipoise.config.load import parse
 from equipoise.config.overlay import Overlay, PoolOverlay, TargetChange
-from equipoise.config.schema import Config, TargetConfig
+from equipoise.config.schema import MAX_SLOTS, Config, TargetConfig
 from equipoise.runtime.startup import UnfitError
 from equipoise.runtime.store import State, Store, StoreError, digest_of, resume
 
@@ -262,14 +262,19 @@ def test_what_a_changed_file_says_as_well_is_no_change_any_more(make: Make) -> N
     assert resume(store, file) == (file, State(version=7, digest=digest_of(file)))
 
 
+MANY = {name: TargetConfig("http://10.0.0.9:1", name) for name in map(str, range(MAX_SLOTS))}
+
+
 @pytest.mark.parametrize(
     ("over", "words"),
     [
         (PoolOverlay(algorithm="best"), 'pools.p.algorithm: "best" must be one of'),
         (PoolOverlay(algorithm="python:gone:Class"), "pools.p.algorithm: .* cannot be imported"),
         (PoolOverlay(changed={"10.0.0.1:1": TargetChange(weight=0)}), r"pools\.p\.targets\[0\]\.weight"),
-        (PoolOverlay(added={"c": TargetConfig("h2c://a", "c")}), "h2c:// targets are not supported"),
+        (PoolOverlay(added={"c": TargetConfig("ftp://a", "c")}), 'has the unknown scheme "ftp"'),
+        (PoolOverlay(added=MANY), f"must be at most {MAX_SLOTS} together"),
     ],
+    ids=["algorithm", "module", "weight", "scheme", "too many"],
 )
 def test_changes_that_cannot_be_taken_up_any_more_are_refused_by_name(
     make: Make, over: PoolOverlay, words: str

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from equipoise.config.diff import diff
 from equipoise.model import AccessLogSpec, World
+from equipoise.runtime.cache_memory import CacheMemory
 from equipoise.runtime.control import (
     TO_SUPERVISOR,
     Ack,
@@ -40,13 +41,14 @@ class Supervisor:
 
     def __init__(self) -> None:
         self.memory = make_memory(1)
+        self.caches = CacheMemory(1)
         self.listener = open_listener("127.0.0.1:0", 1)
         self.port = port_of(self.listener.address)
         self.sock, theirs = socket.socketpair()
         self.sock.settimeout(WAIT)
         self._frames = Frames(TO_SUPERVISOR)
         self._received: list[ToSupervisor] = []
-        fds = (theirs.fileno(), self.memory.fd, self.listener.sockets[0].fileno())
+        fds = (theirs.fileno(), self.memory.fd, *self.caches.files, self.listener.sockets[0].fileno())
         with theirs:
             self.process = subprocess.Popen(
                 [sys.executable, "-m", "equipoise.runtime.worker", str(fds[0])], pass_fds=fds, env=os.environ
@@ -54,7 +56,8 @@ class Supervisor:
 
     def begin(self, world: World) -> None:
         inherited = (Inherited(self.listener.address, self.listener.sockets[0].fileno()),)
-        self.send(Bootstrap(0, 1, self.memory.slots, self.memory.fd, inherited), Apply(1, diff(World(), world)))
+        fds = self.memory.fd, self.caches.files
+        self.send(Bootstrap(0, 1, self.memory.slots, *fds, inherited), Apply(1, diff(World(), world)))
 
     def send(self, *messages: ToWorker) -> None:
         self.sock.sendall(b"".join(frame(message) for message in messages))

@@ -12,6 +12,7 @@ import pytest
 import uvloop
 
 from equipoise.model import AccessLogSpec, Outcome, World
+from equipoise.runtime.caches import Caches
 from equipoise.runtime.control import Report
 from equipoise.runtime.events import Events
 from equipoise.runtime.listen import open_listener
@@ -30,7 +31,9 @@ class Fixture:
         self.port = port_of(self.listener.address)
         self.reports: list[Report] = []
         self.events = Events()
-        self.workers = Workers(Place(self.memory, (self.listener,)), tasks, log, self.events, self.reports.append)
+        self.caches = Caches(rows)
+        place = Place(self.memory, self.caches, (self.listener,))
+        self.workers = Workers(place, tasks, log, self.events, self.reports.append)
 
     async def get(self) -> int:
         return await asyncio.to_thread(get, self.port)
@@ -43,6 +46,7 @@ class Fixture:
         await self.workers.kill()
         self.listener.close()
         self.memory.close()
+        self.caches.close()
 
 
 def play(log: ReadableLog, test: Callable[[Fixture], Awaitable[None]]) -> None:

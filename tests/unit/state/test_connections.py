@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from equipoise.proxy.sides import Services
+from equipoise.proxy.services import Services
 from equipoise.proxy.upstream_http1 import UpstreamHttp1
 from equipoise.state.connections import MAX_IDLE, NO_DEADLINE, Deadlines, IdleConnections, Reusable, Stack, Timed
 from tests.support.ledgers import ledgers, no_report

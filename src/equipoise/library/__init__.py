@@ -1,0 +1,1 @@
+"""Equipoise inside other programs and tests: `from equipoise import Balancer`."""
