@@ -87,7 +87,7 @@ PYTEST = $(BIN)/python -m pytest
 # What is the same Python in both modes is tested once: the units of folders that are never compiled in the interpreted
 # run, the scenarios of the control plane (a browser, many processes) over the compiled data path where there can be one.
 PLAIN_UNITS = --ignore tests/architecture --ignore tests/golden --ignore tests/unit/test_build.py \
-	$(foreach folder,admin benchmarks cli config demo deploy docs,--ignore tests/unit/$(folder))
+	$(foreach folder,admin benchmarks cli config demo deploy docs library,--ignore tests/unit/$(folder))
 PLAIN_SCENARIOS = $(foreach feature,admin client dashboard metrics,--ignore tests/scenarios/$(feature))
 # $(call run_tests,MODE,WORDS,UNITS,SCENARIOS): WORDS before python put it in that mode; the others are pytest's options.
 define run_tests

@@ -26,9 +26,10 @@ _HOMES = {
     "Running": "equipoise.library.running",
 }
 
+if not TYPE_CHECKING:  # which would take any name from the package for a good one
 
-def __getattr__(name: str) -> Any:
-    """What programs use, imported when it is first asked for: every process of ours imports this module."""
-    if name not in _HOMES:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(import_module(_HOMES[name]), name)
+    def __getattr__(name: str) -> Any:
+        """What programs use, imported when it is first asked for: every process of ours imports this module."""
+        if name not in _HOMES:
+            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+        return getattr(import_module(_HOMES[name]), name)

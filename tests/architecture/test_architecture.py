@@ -5,6 +5,8 @@ Refuses to know: sizes (test_budgets), words (test_vocabulary), the tests' own l
 """
 
 import ast
+import subprocess
+import sys
 
 import pytest
 
@@ -12,13 +14,16 @@ from compiled_modules import PACKAGE, SOURCE
 from tests.architecture.tree import Module, imports, modules
 
 # A module imports from its own place or from places above it in this list. The command line stands below the demo,
-# since `equipoise demo` is one of its commands; `__main__` is its other door. The package's own `__init__` ("") may
-# import nothing.
+# since `equipoise demo` is one of its commands; `__main__` is its other door. The library is Equipoise inside other
+# programs: it starts the command and talks to it as the command line does. The package's own `__init__` ("") may load
+# nothing; it names what the library offers.
 ORDER = (
     *("", "errors", "model"),
-    *("wire", "policy", "config", "state", "proxy", "runtime", "admin", "demo", "cli"),
+    *("wire", "policy", "config", "state", "proxy", "runtime", "admin", "demo", "cli", "library"),
     "__main__",
 )
+LAZY = PACKAGE
+"""The one module whose imports happen when an attribute is asked for."""
 
 CLOCKS = {"time", "datetime", "sched"}
 CHANCE = {"random", "secrets", "uuid"}
@@ -55,7 +60,7 @@ def test_every_folder_is_a_package() -> None:
     assert [str(folder) for folder in sorted(folders) if not (folder / "__init__.py").is_file()] == []
 
 
-@pytest.mark.parametrize("module", modules(), ids=str)
+@pytest.mark.parametrize("module", [m for m in modules() if m.name != LAZY], ids=str)
 def test_imports_point_up_the_order(module: Module) -> None:
     own = ORDER.index(module.place)
     wrong = []
@@ -68,7 +73,11 @@ def test_imports_point_up_the_order(module: Module) -> None:
 
 def test_no_two_modules_import_each_other_even_in_a_circle() -> None:
     ours = {module.name for module in modules()}
-    arrows = {m.name: sorted({name for name, _ in imports(m) if name in ours and name != m.name}) for m in modules()}
+    arrows = {
+        m.name: sorted({name for name, _ in imports(m) if name in ours and name != m.name})
+        for m in modules()
+        if m.name != LAZY
+    }
     assert find_circle(arrows) is None
 
 
@@ -81,7 +90,7 @@ def find_circle(arrows: dict[str, list[str]]) -> list[str] | None:
             return [*path[path.index(name) :], name]
         if name in done:
             return None
-        for target in arrows[name]:
+        for target in arrows.get(name, []):
             if circle := visit(target, [*path, name]):
                 return circle
         done.add(name)
@@ -92,6 +101,24 @@ def find_circle(arrows: dict[str, list[str]]) -> list[str] | None:
 
 def test_find_circle_finds_a_circle_behind_a_detour() -> None:
     assert find_circle({"a": ["b"], "b": ["c"], "c": ["d"], "d": ["b"]}) == ["b", "c", "d", "b"]
+
+
+def test_the_package_loads_nothing_of_its_own_until_it_is_asked() -> None:
+    """Every worker and every run of pytest imports it."""
+    show = "print([name for name in sys.modules if name.startswith('equipoise.')])"
+    command = [sys.executable, "-c", f"import sys, equipoise; {show}; equipoise.ConfigError; {show}"]
+    before, after = subprocess.run(command, check=True, capture_output=True, text=True).stdout.splitlines()
+    assert before == "[]"
+    assert "equipoise.config.problems" in after
+
+
+def test_the_package_names_what_the_library_offers_and_nothing_else() -> None:
+    import equipoise  # noqa: PLC0415 -- the test is about this import
+
+    offered = {name: getattr(equipoise, name) for name in equipoise.__all__ if name != "__version__"}
+    assert {value.__name__ for value in offered.values()} == set(offered)
+    with pytest.raises(AttributeError, match="no attribute 'Balancr'"):
+        equipoise.Balancr  # type: ignore[attr-defined]  # noqa: B018
 
 
 @pytest.mark.parametrize("module", [m for m in modules() if m.place in FORBIDDEN], ids=str)
@@ -113,10 +140,14 @@ def test_a_module_opens_with_what_it_owns_and_what_it_refuses_to_know(module: Mo
 
 @pytest.mark.parametrize("module", [m for m in modules() if m.is_package], ids=str)
 def test_an_init_holds_no_logic(module: Module) -> None:
-    """It may have a docstring, imports, and constants that are literals."""
+    """It may have a docstring, imports, and constants that are literals; the package's own names what it loads late."""
     wrong = []
     for statement in module.tree.body:
         match statement:
+            case ast.If(test=ast.Name(id="TYPE_CHECKING")) if module.name == LAZY:
+                continue
+            case ast.If(body=[ast.FunctionDef(name="__getattr__")]) if module.name == LAZY:
+                continue
             case ast.Expr(value=ast.Constant(value=str())) | ast.Import() | ast.ImportFrom():
                 continue
             case ast.Assign(value=value) | ast.AnnAssign(value=ast.expr() as value) if is_literal(value):

@@ -50,6 +50,7 @@ class Stores(RuleBasedStateMachine):
     @rule(worker=WORKERS, name=NAMES)
     def get(self, worker: int, name: int) -> None:
         found = parts(self.workers[worker].get(key(name), self.now))
+        self.workers[worker].count(found is not None)
         self.hits += found is not None
         self.misses += found is None
         expected = self.usable(name)

@@ -14,33 +14,19 @@ from equipoise.wire.chunked import ChunkedReader
 from equipoise.wire.http1 import RequestHead, ResponseHead
 from tests.support.corpus import chunked_bodies, conversations, mutated, requests, responses, valid_chunked
 from tests.support.wire import (
-    Dialogue,
     Head,
     cut,
     dialogue,
     new_request,
     new_response,
     read_chunks,
+    same,
     single_bytes,
 )
 
 PLACES = st.lists(st.integers(0, 2000), max_size=8)
 GET = b"GET / HTTP/1.1\r\nHost: a\r\n\r\n"
 POST = b"POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n"
-
-
-def same(whole: Dialogue, pieces: Dialogue) -> None:
-    """Compares two readings; of the message that was refused, the pieces may have passed on more than the whole."""
-    assert pieces.refusal == whole.refusal
-    if not whole.refusal:
-        assert pieces.messages == whole.messages
-        assert (pieces.unread, pieces.left) == (whole.unread, whole.left)
-        return
-    finished = [[each for each in result.messages if each.whole] for result in (whole, pieces)]
-    assert finished[0] == finished[1]
-    assert [each.head for each in whole.messages] == [each.head for each in pieces.messages]
-    for before, after in zip(whole.messages, pieces.messages, strict=True):
-        assert after.body.startswith(before.body)
 
 
 @given(conversations(requests()), PLACES, st.booleans())

@@ -12,7 +12,7 @@ from equipoise.proxy.access_log import AccessLog, Record
 from equipoise.proxy.data_path import DataPath
 from equipoise.proxy.services import LogPort
 from tests.support.ledgers import ledgers, pool, target, world
-from tests.support.transport import Clock, Dial, Peer, ScriptedLoop, Transport
+from tests.support.transport import Clock, Dial, Peer, ScriptedLoop, Secured, Transport
 
 CLIENT = "192.0.2.1"
 
@@ -77,11 +77,14 @@ class Dialogue:
         self.loop.settle()
         return peer
 
-    def accept_silently(self, dial: Dial, *, reads: bool = True) -> Peer:
-        """Likewise, but the one who dialled has not heard of it yet."""
+    def accept_silently(self, dial: Dial, *, reads: bool = True, alpn: str | None = None) -> Peer:
+        """Likewise, but the one who dialled has not heard of it yet; over TLS with the protocol that the target chose."""
         protocol = dial.factory()
         peer = self._peer(protocol, (dial.host, dial.port))
         peer.transport.peer_reads = reads
+        assert (dial.context is None) is (alpn is None), "TLS where it is wanted, and nowhere else"
+        if alpn is not None:
+            peer.transport.secured = Secured(alpn)
         protocol.connection_made(peer.transport)
         dial.answer.set_result(peer)
         return peer

@@ -10,6 +10,10 @@ from collections.abc import Callable
 from typing import Any
 
 
+# The context and the server's name that a dial is made with; none for plain connections.
+Tls = tuple[object, object]
+
+
 class Clock:
     """Monotonic nanoseconds that pass only when told; never 0, which the code under test may take for `not yet`."""
 
@@ -26,11 +30,23 @@ class Clock:
 class Dial:
     """A connection that the code under test wants to make, and that the test has not answered yet."""
 
-    def __init__(self, host: str, port: int, factory: Callable[[], Any], answer: asyncio.Future["Peer"]) -> None:
-        self.host = host
-        self.port = port
+    def __init__(
+        self, address: tuple[str, int], factory: Callable[[], Any], answer: asyncio.Future["Peer"], tls: "Tls"
+    ) -> None:
+        self.host, self.port = address
         self.factory = factory
         self.answer = answer
+        self.context, self.server_name = tls
+
+
+class Secured:
+    """What is known of TLS on a connection: the protocol that was chosen in the handshake."""
+
+    def __init__(self, protocol: str | None) -> None:
+        self.protocol = protocol
+
+    def selected_alpn_protocol(self) -> str | None:
+        return self.protocol
 
 
 class ScriptedLoop(asyncio.SelectorEventLoop):
@@ -49,9 +65,7 @@ class ScriptedLoop(asyncio.SelectorEventLoop):
     async def create_connection(  # type: ignore[override]  # of the many ways to call it, the one that is used
         self, protocol_factory: Callable[[], Any], host: str, port: int, *, ssl: object, server_hostname: object
     ) -> tuple["Transport", Any]:
-        assert ssl is None
-        assert server_hostname is None
-        dial = Dial(host, port, protocol_factory, self.create_future())
+        dial = Dial((host, port), protocol_factory, self.create_future(), (ssl, server_hostname))
         self.dials.append(dial)
         try:
             peer = await dial.answer
@@ -91,6 +105,7 @@ class Transport:
         self.ended = False
         self.lost = False
         self.incoming: list[bytes | None] = []
+        self.secured: Secured | None = None
         self._pair: tuple[socket.socket, socket.socket] | None = None
 
     # What asyncio's transports offer
@@ -109,7 +124,7 @@ class Transport:
             self.protocol.pause_writing()
 
     def can_write_eof(self) -> bool:
-        return True
+        return self.secured is None
 
     def write_eof(self) -> None:
         if self.lost:
@@ -155,7 +170,8 @@ class Transport:
     def get_extra_info(self, name: str) -> object:
         if name == "socket":
             return self._sockets()[0]
-        return {"peername": self.peername, "sockname": ("192.0.2.80", 8080)}.get(name)
+        known = {"peername": self.peername, "sockname": ("192.0.2.80", 8080), "ssl_object": self.secured}
+        return known.get(name)
 
     def set_protocol(self, protocol: Any) -> None:
         self.protocol = protocol

@@ -242,3 +242,17 @@ def dialogue(new: Callable[[], Head], pieces: Iterable[bytes], *, decode: bool =
     for piece in pieces:
         result.feed(piece)
     return result
+
+
+def same(whole: Dialogue, pieces: Dialogue) -> None:
+    """Compares two readings; of the message that was refused, the pieces may have passed on more than the whole."""
+    assert pieces.refusal == whole.refusal
+    if not whole.refusal:
+        assert pieces.messages == whole.messages
+        assert (pieces.unread, pieces.left) == (whole.unread, whole.left)
+        return
+    finished = [[each for each in result.messages if each.whole] for result in (whole, pieces)]
+    assert finished[0] == finished[1]
+    assert [each.head for each in whole.messages] == [each.head for each in pieces.messages]
+    for before, after in zip(whole.messages, pieces.messages, strict=True):
+        assert after.body.startswith(before.body)

@@ -58,6 +58,13 @@ class TableView(Protocol):
         """All targets, those included that were removed and still hold requests."""
 
 
+class CachesView(Protocol):
+    """What is read of `runtime.caches.Caches`."""
+
+    def counts(self) -> Mapping[str, Mapping[str, int]]:
+        """Counts of each pool whose cache is switched on."""
+
+
 class SupervisorView(Protocol):
     """What is read of `runtime.supervisor.Supervisor`."""
 
@@ -68,6 +75,10 @@ class SupervisorView(Protocol):
     @property
     def table(self) -> TableView:
         """The targets."""
+
+    @property
+    def caches(self) -> CachesView:
+        """The caches of the pools."""
 
     @property
     def workers(self) -> WorkersView:
@@ -97,6 +108,7 @@ class _Snapshot:
     targets: tuple[_Reading, ...]
     # Of every row, also while nobody is in it: its counts go on with the successor.
     records: tuple[dict[str, int], ...]
+    caches: Mapping[str, Mapping[str, int]]
     versions: dict[int, int]
     restarts: int
     version: int
@@ -145,6 +157,7 @@ class Metrics(Collector):
         at = self._snapshot
         if at is not None:
             yield from _targets(at.targets)
+            yield from _caches(at.caches)
             yield from _workers(at)
             yield _single("equipoise_config_version", at.version)
         yield _family("equipoise_build_info", [(_build(), (1,))])
@@ -158,6 +171,7 @@ def _read(supervisor: SupervisorView) -> _Snapshot:
     ledger = supervisor.ledger
     return _Snapshot(
         targets=tuple(_read_target(entry, ledger) for entry in supervisor.table.shown()),
+        caches=supervisor.caches.counts(),
         records=tuple(ledger.worker(row) for row in range(int(ledger.rows))),
         versions=dict(supervisor.workers.versions()),
         restarts=supervisor.workers.restarts,
@@ -215,6 +229,12 @@ def _spreads(readings: Iterable[_Reading]) -> dict[str, int]:
         if each.state is TargetState.UP:
             here.append(each.in_flight)
     return {pool: max(here) - min(here) if here else 0 for pool, here in loads.items()}
+
+
+def _caches(counts: Mapping[str, Mapping[str, int]]) -> Iterator[Family]:
+    for metric in GROUPS["Caches"]:
+        field = metric.name.removeprefix("equipoise_cache_").removesuffix("_total")
+        yield _labelled(metric.name, {pool: each[field] for pool, each in counts.items()})
 
 
 def _workers(at: _Snapshot) -> Iterator[Family]:

@@ -106,6 +106,34 @@ GROUPS: Final[dict[str, tuple[Metric, ...]]] = {
             ("pool",),
         ),
     ),
+    "Caches": (
+        Metric("equipoise_cache_entries", "gauge", "Answers that are kept now.", ("pool",)),
+        Metric("equipoise_cache_bytes", "gauge", "Bytes that they take.", ("pool",)),
+        Metric("equipoise_cache_max_bytes", "gauge", "Bytes of memory that the cache may have.", ("pool",)),
+        Metric("equipoise_cache_hits_total", "counter", "Look-ups that found an answer.", ("pool",)),
+        Metric("equipoise_cache_misses_total", "counter", "Look-ups that found none.", ("pool",)),
+        Metric("equipoise_cache_stores_total", "counter", "Answers that were stored.", ("pool",)),
+        Metric("equipoise_cache_evictions_total", "counter", "Answers that had to make room for others.", ("pool",)),
+        Metric(
+            "equipoise_cache_refused_total",
+            "counter",
+            "Answers that were not stored: too large, or purged while they were fetched.",
+            ("pool",),
+        ),
+        Metric(
+            "equipoise_cache_busy_total",
+            "counter",
+            "Changes that were left out, since another worker held that part of the cache.",
+            ("pool",),
+        ),
+        Metric("equipoise_cache_damaged_total", "counter", "Stored answers that were found damaged.", ("pool",)),
+        Metric(
+            "equipoise_cache_followed_total",
+            "counter",
+            "Requests that waited for an answer that another one was fetching.",
+            ("pool",),
+        ),
+    ),
     "Workers": (
         Metric("equipoise_workers", "gauge", "Worker processes that are alive."),
         Metric("equipoise_worker_restarts_total", "counter", "Workers that died and were given a successor."),
@@ -175,6 +203,8 @@ asks for it. [How to use them](../how-to/metrics.md).
 - A counter only grows. It goes back to 0 when the balancer is started anew, and at a target that was removed for more
   than ten minutes and is added again. The death of a worker takes nothing away.
 - `worker` is a row: 0 to one less than the number of workers. A successor has its predecessor's row.
+- The series of a cache are there while it is switched on, and its counters begin at 0 when it is switched on, or when
+  `max_bytes` changes.
 - A removed target has its series until its last request in flight has ended.
 """
 

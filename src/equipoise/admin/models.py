@@ -6,7 +6,7 @@ Refuses to know: what a call does. Whether a URL or the name of an algorithm is 
 Bodies are strict: no other field, no other type. Answers may gain fields.
 """
 
-from typing import Any, Final, Literal
+from typing import Annotated, Any, Final, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, JsonValue
 
@@ -34,7 +34,29 @@ TARGET_EXAMPLE: Final[dict[str, Any]] = {
     "ejections": 0,
     "mean_response_ms": 4.2,
 }
-POOL_EXAMPLE: Final[dict[str, Any]] = {"algorithm": "least_in_flight", "spread": 1, "targets": [TARGET_EXAMPLE]}
+CACHE_EXAMPLE: Final[dict[str, Any]] = {
+    "enabled": True,
+    "mode": "identical",
+    "ttl": 60.0,
+    "entries": 120,
+    "bytes": 245760,
+    "max_bytes": 67108864,
+    "hits": 900,
+    "misses": 100,
+    "stores": 130,
+    "evictions": 10,
+    "refused": 0,
+    "busy": 0,
+    "damaged": 0,
+    "followed": 25,
+    "hit_ratio": 0.9,
+}
+POOL_EXAMPLE: Final[dict[str, Any]] = {
+    "algorithm": "least_in_flight",
+    "spread": 1,
+    "cache": CACHE_EXAMPLE,
+    "targets": [TARGET_EXAMPLE],
+}
 STATUS_EXAMPLE: Final[dict[str, Any]] = {
     "version": 7,
     "time": "2026-01-31T09:30:00.125+00:00",
@@ -137,6 +159,39 @@ class AlgorithmChoice(_Body):
     )
 
 
+_Duration = Annotated[str, Field(max_length=32)]
+_Size = Annotated[int, Field(ge=0)] | Annotated[str, Field(max_length=32)]
+_Names = Annotated[list[Annotated[str, Field(max_length=256)]], Field(max_length=64)]
+
+
+def _setting(description: str, leaf: str = "") -> Any:
+    """An optional field; where it is a leaf of the configuration, the document has its pattern."""
+
+    def complete(schema: dict[str, Any]) -> None:
+        _without_default(schema)
+        if leaf:
+            schema["pattern"] = LEAVES[leaf].schema["pattern"]
+
+    return Field(default=_ABSENT, description=description, json_schema_extra=complete)
+
+
+class CacheChanges(_Body):
+    """What is to change at the cache of a pool; the rest stays as it is."""
+
+    model_config = _example({"enabled": True, "ttl": "30s"})
+
+    enabled: bool = _setting("Whether answers are kept. Switched off, the cache is emptied.")
+    mode: Literal["identical", "rfc9111"] = _setting("Which requests are equal, and for how long an answer is used.")
+    ttl: _Duration = _setting("How long an answer is given again, such as `30s`.", "duration")
+    max_bytes: _Size = _setting("Shared memory for the answers, such as `64MiB`. Changed, the cache begins empty.")
+    max_body: _Size = _setting("The largest body that is kept or looked up.")
+    methods: _Names = _setting("Methods whose requests are answered from the cache.")
+    key_headers: Literal["all"] | _Names = _setting("Request headers that tell two requests apart: `all`, or a list.")
+    ignore_headers: _Names = _setting("Request headers that do not tell two requests apart.")
+    store_anyway: _Names = _setting("What does not keep an answer from being stored.")
+    keep_stale: _Duration = _setting("How long after its end an answer is kept that a target can confirm.", "duration")
+
+
 # Answers
 
 
@@ -205,6 +260,48 @@ class PoolAlgorithm(_Versioned):
     algorithm: str
 
 
+class CacheUse(_Answer):
+    """How the cache of a pool is used; counts are over all workers since it was switched on."""
+
+    model_config = _example(CACHE_EXAMPLE)
+
+    enabled: bool
+    mode: Literal["identical", "rfc9111"]
+    ttl: float = Field(ge=0, description="How long an answer is given again, seconds.")
+    entries: int = Field(ge=0, description="Answers that are kept now.")
+    bytes: int = Field(ge=0, description="What they take.")
+    max_bytes: int = Field(ge=0, description="What they may take.")
+    hits: int = Field(ge=0, description="Look-ups that found an answer.")
+    misses: int = Field(ge=0, description="Look-ups that found none.")
+    stores: int = Field(ge=0, description="Answers that were stored.")
+    evictions: int = Field(ge=0, description="Of them, those that had to make room for others.")
+    refused: int = Field(ge=0, description="Answers that were not stored: too large, or purged while being fetched.")
+    busy: int = Field(ge=0, description="Changes that were left out, since another worker held that part.")
+    damaged: int = Field(ge=0, description="Stored answers that were found damaged.")
+    followed: int = Field(ge=0, description="Requests that waited for an answer that another one was fetching.")
+    hit_ratio: float | None = Field(ge=0, le=1, description="Hits among all look-ups; null before the first.")
+
+
+class PoolCache(_Versioned, CacheUse):
+    """The cache of a pool: how it is used, and how it is set."""
+
+    model_config = _example(
+        {"version": 8, "pool": "default", **CACHE_EXAMPLE, "settings": {"enabled": True, "ttl": "1m"}}
+    )
+
+    pool: str
+    settings: dict[str, JsonValue] = Field(description="All settings, in the terms of the file.")
+
+
+class Purged(_Versioned):
+    """Answers that are not given any more."""
+
+    model_config = _example({"version": 8, "pool": "default", "purged": 120})
+
+    pool: str
+    purged: int = Field(ge=0, description="How many were dropped.")
+
+
 class Algorithm(_Answer):
     """An algorithm that is known by a name."""
 
@@ -237,6 +334,7 @@ class Pool(_Answer):
 
     algorithm: str
     spread: int = Field(ge=0, description="Most minus fewest requests in flight among the targets that are up.")
+    cache: CacheUse
     targets: list[Target]
 
 

@@ -84,7 +84,7 @@ def _parameters(operation: Document) -> list[str]:
 
 def _row(document: Document, name: str, value: Document, schema: Document) -> str:
     value = {**_resolved(document, value), **value}
-    kind = ", ".join(f"`{each}`" for each in value["enum"]) if "enum" in value else str(value["type"])
+    kind = _kind(value)
     if "minimum" in value:
         # The framework makes floats of them.
         kind += f", {int(value['minimum'])} to {int(value['maximum'])}"
@@ -94,6 +94,16 @@ def _row(document: Document, name: str, value: Document, schema: Document) -> st
     elif "default" in value:
         says += f" `{value['default']}` when not given."
     return f"| `{name}` | {kind} | {says} |"
+
+
+def _kind(value: Document) -> str:
+    if "anyOf" in value:
+        return " or ".join(_kind(each) for each in value["anyOf"])
+    if "const" in value:
+        return f"`{value['const']}`"
+    if "enum" in value:
+        return ", ".join(f"`{each}`" for each in value["enum"])
+    return f"array of {_kind(value['items'])}" if value["type"] == "array" else str(value["type"])
 
 
 def _example(document: Document, answer: Document) -> str:

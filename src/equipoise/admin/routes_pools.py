@@ -1,4 +1,4 @@
-"""Calls about one pool: its targets and its algorithm.
+"""Calls about one pool: its targets, its algorithm, its cache.
 
 Owns: what a call becomes (an edit), and what it answers.
 Refuses to know: what an edit leads to (`config.overlay`, `runtime.supervisor`), and who may call (`gate`).
@@ -14,24 +14,31 @@ from equipoise.admin.answers import ETAG, Boss, Expected, Switch, is_on, json_re
 from equipoise.admin.bodies import StrictRoute
 from equipoise.admin.models import (
     AlgorithmChoice,
+    CacheChanges,
+    FieldProblem,
     NewTarget,
     PoolAlgorithm,
+    PoolCache,
+    Purged,
     RemovedTarget,
     TargetChanges,
     Targets,
     VersionedTarget,
 )
-from equipoise.config.edits import AddTarget, ChangeTarget, Edit, RemoveTarget, SetAlgorithm
+from equipoise.admin.problems import ProblemError
+from equipoise.config.edits import AddTarget, ChangeTarget, Edit, RemoveTarget, SetAlgorithm, SetCache
 from equipoise.config.load import completed_target
 from equipoise.config.overlay import UnknownNameError
 from equipoise.config.problems import ConfigError, Problem
 from equipoise.config.schema import TargetConfig
+from equipoise.runtime.changes import StaleError
 from equipoise.runtime.supervisor import Supervisor
 
 PoolName = Annotated[str, Path(description="Name of the pool.", examples=["default"])]
 TargetName = Annotated[str, Path(description="Name of the target.", examples=["127.0.0.1:9001"])]
 # Where a value of the body stands in the configuration.
-_FIELD: Final = re.compile(r"pools\..*(?:\.targets\[\d+\]|)\.([a-z_]+)")
+_FIELD: Final = re.compile(r"pools\..*(?:\.targets\[\d+\]|)\.([a-z_]+(?:\[\d+\])?)")
+_LONGEST_PATH: Final = 8192
 
 
 def _link(operation: str) -> dict[str, Any]:
@@ -150,6 +157,65 @@ async def switch_algorithm(supervisor: Boss, pool: PoolName, body: AlgorithmChoi
     """Chooses the targets of a pool in another way from the next request on; all counters are kept."""
     version = await _edit(supervisor, SetAlgorithm(pool, body.algorithm), expected)
     return json_response({"version": version, "pool": pool, "algorithm": body.algorithm})
+
+
+@router.get(
+    "/cache",
+    summary="Read the cache",
+    response_model=PoolCache,
+    responses={200: {"headers": ETAG}, **refusals(404, 422)},
+)
+async def read_cache(supervisor: Boss, pool: PoolName) -> Any:
+    """How the cache of a pool is used, and how it is set."""
+    return json_response({"version": supervisor.version, "pool": pool, **supervisor.cache(pool)})
+
+
+@router.put(
+    "/cache",
+    summary="Switch or tune the cache",
+    response_model=PoolCache,
+    responses={200: {"headers": ETAG}, **writes(404, 415)},
+)
+async def set_cache(supervisor: Boss, pool: PoolName, body: CacheChanges, expected: Expected) -> Any:
+    """Changes the settings that are given, in the terms of the file; what is kept stays kept.
+
+    Switched off, or with another `max_bytes`, the cache is emptied.
+    """
+    version = await _edit(supervisor, SetCache(pool, body.model_dump(exclude_unset=True)), expected)
+    return json_response({"version": version, "pool": pool, **supervisor.cache(pool)})
+
+
+@router.delete(
+    "/cache", summary="Purge the cache", response_model=Purged, responses={200: {"headers": ETAG}, **writes(404)}
+)
+async def purge_cache(
+    supervisor: Boss,
+    pool: PoolName,
+    expected: Expected,
+    path: Annotated[
+        str | None,
+        Query(
+            pattern="^/",
+            max_length=_LONGEST_PATH,
+            description="Only answers of this path, with any query unless it has one itself.",
+        ),
+    ] = None,
+    prefix: Annotated[
+        str | None,
+        Query(pattern="^/", max_length=_LONGEST_PATH, description="Only answers of paths that begin so."),
+    ] = None,
+) -> Any:
+    """Drops what is kept. When it is answered, no worker gives any of it, and what is on its way is not stored."""
+    if path is not None and prefix is not None:
+        raise ProblemError(
+            422,
+            "give path or prefix, not both",
+            errors=[FieldProblem(place="query.prefix", message="does not go together with path")],
+        )
+    if expected is not None and expected != supervisor.version:
+        raise StaleError(supervisor.version)
+    purged = await supervisor.purge(pool, path or prefix or "", is_prefix=prefix is not None)
+    return json_response({"version": supervisor.version, "pool": pool, "purged": purged})
 
 
 async def _edit(supervisor: Supervisor, edit: Edit, expected: int | None) -> int:

@@ -37,12 +37,29 @@ class TargetStatus(msgspec.Struct, frozen=True):
     mean_response_ms: float | None = None
 
 
+class CacheUse(msgspec.Struct, frozen=True):
+    """How the cache of a pool is used. `ttl` is seconds, `hit_ratio` None before the first look-up."""
+
+    enabled: bool = False
+    mode: str = "-"
+    ttl: float = 0.0
+    entries: int = 0
+    bytes: int = 0
+    max_bytes: int = 0
+    hits: int = 0
+    misses: int = 0
+    stores: int = 0
+    evictions: int = 0
+    hit_ratio: float | None = None
+
+
 class PoolStatus(msgspec.Struct, frozen=True):
     """One pool."""
 
     algorithm: str
     targets: tuple[TargetStatus, ...]
     spread: int = 0
+    cache: CacheUse = CacheUse()
 
 
 class WorkerStatus(msgspec.Struct, frozen=True):

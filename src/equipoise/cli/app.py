@@ -12,6 +12,7 @@ import typer
 
 from equipoise import __version__
 from equipoise.cli.algorithm import algorithm
+from equipoise.cli.cache import cache
 from equipoise.cli.check import check
 from equipoise.cli.completion import rejoin_words
 from equipoise.cli.config import config
@@ -35,6 +36,7 @@ app = typer.Typer(
 for command in (run, check, demo, target, status, top, algorithm, config, reload, token, healthcheck):
     app.command()(command)
 app.add_typer(targets)
+app.add_typer(cache)
 
 
 def main() -> None:

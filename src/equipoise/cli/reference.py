@@ -32,6 +32,11 @@ _UNITS: Final = {
     "NAME": "name",
     "URL": "URL",
     "TOKEN": "token",
+    "TIME": "duration",
+    "SIZE": "size",
+    "LIST": "list",
+    "MODE": "mode",
+    "PATH": "path",
 }
 
 

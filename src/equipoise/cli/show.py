@@ -18,6 +18,8 @@ STYLES: Final = {"up": "green", "draining": "yellow", "down": "bold red"}
 _MINUTE: Final = 60
 _HOUR: Final = 60 * _MINUTE
 _DAY: Final = 24 * _HOUR
+_STEP: Final = 1024
+_UNITS: Final = ("B", "KiB", "MiB", "GiB", "TiB")
 
 
 @dataclass(frozen=True)
@@ -90,6 +92,19 @@ def milliseconds(value: float | None) -> str:
     if not value:
         return "-"
     return f"{value:,.0f}" if value >= 100 else f"{value:.1f}" if value >= 1 else f"{value:.2f}"
+
+
+def size(octets: int) -> str:
+    """With the largest unit that leaves something in front of the point: `512 B`, `1.5 MiB`."""
+    if octets < _STEP:
+        return f"{octets} B"
+    power = min((octets.bit_length() - 1) // 10, len(_UNITS) - 1)
+    return f"{octets / _STEP**power:.1f} {_UNITS[power]}"
+
+
+def percent(ratio: float | None) -> str:
+    """A part of one; `-` when there is none."""
+    return "-" if ratio is None else f"{100 * ratio:.1f} %"
 
 
 def count(number: int, word: str) -> str:

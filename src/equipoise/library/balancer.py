@@ -47,11 +47,11 @@ class Balancer:
         """Starts nothing yet.
 
         Args:
-            configuration: a table (`dict`), a text in TOML, a path, or an `equipoise.config.schema.Config`. Ports that it
-                leaves out are chosen by the system, on the loopback address.
+            configuration: a table (`dict`), a text in TOML, a path, or an `equipoise.config.schema.Config`. Ports
+                that it leaves out are chosen by the system, on the loopback address.
             free_ports: let the system choose all ports, on the loopback address, whatever the configuration says.
-            folder: for the balancer's files: the configuration, its logs, its state. It is made where it is missing, and
-                kept. When None, a temporary one, which goes with the balancer.
+            folder: for the balancer's files: the configuration, its logs, its state. It is made where it is missing,
+                and kept. When None, a temporary one, which goes with the balancer.
             timeout: seconds that the start may take.
         """
         self._configuration = configuration
@@ -103,7 +103,7 @@ class Balancer:
             for _ in steps:
                 await asyncio.sleep(POLL)
 
-    # The steps, the same for both; between two of them the caller waits in its own way. Closed halfway, they undo it all.
+    # The steps, the same for both: between two of them the caller waits in its own way. Closed halfway, they undo all.
 
     def _starting(self) -> Generator[None, None, None]:
         if self._life is not None:

@@ -35,8 +35,8 @@ class StartBalancer(Protocol):
 def equipoise_balancer(tmp_path: Path) -> Iterator[StartBalancer]:
     """Starts balancers that end with the test, the last one first.
 
-    Their files (configuration, logs, state) are in `tmp_path`, which pytest keeps for the last few runs. A balancer that
-    does not leave in order is an error of the test that had it.
+    Their files (configuration, logs, state) are in `tmp_path`, which pytest keeps for the last few runs. A balancer
+    that does not leave in order is an error of the test that had it.
     """
     from equipoise.library.balancer import Balancer  # noqa: PLC0415 -- see the module
 

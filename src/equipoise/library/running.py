@@ -3,8 +3,8 @@
 Owns: the calls as methods, for threads (`Running`) and for an event loop (`AsyncRunning`).
 Refuses to know: how it was started and will be ended; what a call does (the admin API says that).
 
-Answers are the admin API's, as `docs/reference/admin-api.md` has them: dictionaries of plain data. A change returns when
-every worker acts on it.
+Answers are the admin API's, as `docs/reference/admin-api.md` has them: dictionaries of plain data. A change returns
+when every worker acts on it.
 """
 
 import asyncio
@@ -15,7 +15,7 @@ from threading import Lock
 from time import monotonic, sleep
 from typing import Any, Final, TypeVar
 
-from equipoise.cli.access import find_access
+from equipoise.cli.access import Access, Role, find_access
 from equipoise.cli.client import Answer, Client, Refused, Unreachable
 from equipoise.cli.options import CommandError
 from equipoise.config.addresses import Address, parse_address
@@ -124,8 +124,8 @@ class _Located:
 class Running(_Located):
     """A balancer that runs, for programs without an event loop. Any thread may call; one call is made at a time.
 
-    All calls raise `CallRefusedError` when the balancer refuses, and `BalancerError` when there is no answer. `pool` may
-    be left out where there is one.
+    All calls raise `CallRefusedError` when the balancer refuses, and `BalancerError` when there is no answer. `pool`
+    may be left out where there is one.
     """
 
     def __init__(self, process: Process, config: Config, rewrite: Rewrite) -> None:
@@ -142,9 +142,9 @@ class Running(_Located):
         self._lock = Lock()
         self._client: Client | None = None
 
-    def token(self, *, role: str = "read") -> str:
+    def token(self, *, role: Role = "read") -> str:
         """A token for calls of one's own, good for a minute; `role` is `read` or `admin`."""
-        access = find_access(self._process.file, self._admin(), "", "admin" if role == "admin" else "read")
+        access = self._access(role)
         if access.no_token:
             raise BalancerError(f"no token: {access.no_token}")
         return access.token()
@@ -234,19 +234,18 @@ class Running(_Located):
             raise ValueError(f"there are several pools; name one with pool=: {', '.join(pools)}")
         return str(pools[0])
 
-    def _admin(self) -> str:
+    def _access(self, role: Role) -> Access:
         if not self.place.admin_url:
             raise BalancerError("the admin API is switched off: [admin] enabled is false in the configuration")
-        return self.place.admin_url
+        try:
+            return find_access(self._process.file, self.place.admin_url, "", role)
+        except CommandError as error:
+            raise BalancerError(str(error)) from error
 
     def _asked(self, call: Callable[[Client], Answer]) -> Answered:
         with self._lock:
             if self._client is None:
-                try:
-                    access = find_access(self._process.file, self._admin(), "", "admin")
-                except CommandError as error:
-                    raise BalancerError(str(error)) from error
-                self._client = Client(access, CALL_TIMEOUT)
+                self._client = Client(self._access("admin"), CALL_TIMEOUT)
             try:
                 data = call(self._client).data
             except Refused as error:
@@ -267,7 +266,7 @@ class AsyncRunning(_Located):
         super().__init__(running.place)
         self._running = running
 
-    async def token(self, *, role: str = "read") -> str:
+    async def token(self, *, role: Role = "read") -> str:
         """See `Running.token`."""
         return await self._in_thread(lambda: self._running.token(role=role))
 

@@ -48,8 +48,8 @@ def settle(configuration: Configuration, folder: Path, *, free_ports: bool = Fal
     """Read, complete and check a configuration.
 
     What it leaves open suits a balancer that lives inside another program: `listen` and `[admin] listen` get ports that
-    the system chooses, on the loopback address; `state_dir` is in `folder`; there is one worker, and a drain takes 5 s at
-    most. Paths in it are relative to the current directory, as for `equipoise run`.
+    the system chooses, on the loopback address; `state_dir` is in `folder`; there is one worker, and a drain takes 5 s
+    at most. Paths in it are relative to the current directory, as for `equipoise run`.
 
     Args:
         configuration: in any of its forms. A string without a line break that ends in `.toml` is a path.

@@ -32,6 +32,7 @@ ANSWER_FIELDS: Final = frozenset(
         b"content-length",
         b"content-location",
         b"content-range",
+        b"content-type",
         b"date",
         b"etag",
         b"expires",
@@ -140,6 +141,10 @@ class CacheAnswer:
     def has(self, name: bytes) -> bool:
         """Whether one of `ANSWER_FIELDS` is there."""
         return name in self._found
+
+    def is_event_stream(self) -> bool:
+        """Whether it is sent piece by piece as things happen, and may never end."""
+        return any(value[:17].lower() == b"text/event-stream" for value in self.values(b"content-type"))
 
     def one(self, name: bytes) -> bytes | None:
         """Value of one of `ANSWER_FIELDS` that stands there exactly once."""

@@ -57,6 +57,7 @@ UNFRAMED: Final = "unframed"
 TRAILERS: Final = "trailers"
 INCOMPLETE: Final = "incomplete"
 NOT_FRESH: Final = "not_fresh"
+EVENT_STREAM: Final = "event_stream"
 
 # Of one connection, or framing, which the key holds as the body itself.
 NEVER_KEYED: Final = (
@@ -290,6 +291,9 @@ class Rules:
             return UNFRAMED
         if answer.content_length > self.max_body and request.method != b"HEAD":
             return TOO_LARGE
+        if answer.is_event_stream():
+            # It is for whoever listens now: nobody is to wait for its end.
+            return EVENT_STREAM
         if answer.has(b"set-cookie") and not self.keep_cookies:
             return SET_COOKIE
         directives = answer.directives

@@ -59,7 +59,9 @@ class Attempts(Account):
 
     def _attempt(self, pool: Pool) -> None:
         """Finds a target for the request, or lets it wait for one."""
-        now: i64 = self.began if self.attempts == 0 else self.services.clock()
+        # Before the cache had it looked for, a body may have been gathered, or another's answer been waited for.
+        at_once = self.attempts == 0 and self.lookup is None
+        now: i64 = self.began if at_once else self.services.clock()
         # Those who wait came first.
         if pool.waiting.size or not self._place(pool, now):
             self._wait(pool, now)

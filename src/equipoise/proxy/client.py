@@ -46,8 +46,7 @@ class Client:
         sender, via = self._path(head, version)
         parts = [b"X-Forwarded-For: ", sender, b"\r\nX-Forwarded-Proto: ", self.scheme, b"\r\nVia: ", via]
         if host is None:
-            # HTTP/1.0 without a Host: the address that the client connected to.
-            parts.insert(0, b"Host: " + self._local_authority() + b"\r\n")
+            parts.insert(0, b"Host: " + self.authority(head) + b"\r\n")
         else:
             parts.append(b"\r\nX-Forwarded-Host: " + host)
         parts.append(b"\r\nX-Request-Id: ")
@@ -66,11 +65,15 @@ class Client:
             return self._fields
         sender, via = self._path(head, version)
         fields = [header(b"x-forwarded-for", sender), header(b"x-forwarded-proto", self.scheme), header(b"via", via)]
-        fields.append(header(b"x-forwarded-host", self._local_authority() if host is None else host))
+        fields.append(header(b"x-forwarded-host", self.authority(head)))
         if plain:
             self._remember(host)
             self._fields = fields
         return fields
+
+    def authority(self, head: Request) -> bytes:
+        """What a request is for: its host, or, of HTTP/1.0 without one, the address that the client connected to."""
+        return self._local_authority() if head.host is None else head.host
 
     def _path(self, head: Request, version: i64) -> tuple[bytes, bytes]:
         """X-Forwarded-For and Via, with what came in them; the version is the one received (RFC 9110 7.6.3)."""

@@ -142,8 +142,6 @@ class DataPath:
                 pool.loads.refresh_means()
                 if pool.cache is not None:
                     pool.cache.tick(now_ns)
-                if pool.cache is not None:
-                    pool.cache.tick(now_ns)
         self._flush_log()
         self.log.tick()
         lines, dropped = self.log.counts()
@@ -173,7 +171,7 @@ class DataPath:
         """The drain took too long: cuts everything."""
         for tunnel in list(self.services.tunnels):
             tunnel.expire(self.services.now)
-        for connection in list(self.services.downstreams):
+        for connection in [*self.services.downstreams, *self.services.refreshes]:
             connection.cut()
 
     def cut(self, slot: int) -> None:
@@ -183,7 +181,7 @@ class DataPath:
             relay = tunnel.relay
             if isinstance(relay, Exchange) and relay.target is not None and int(relay.target.slot) == slot:
                 tunnel.abort()
-        for connection in list(self.services.downstreams):
+        for connection in [*self.services.downstreams, *self.services.refreshes]:
             connection.cut_target(slot)
 
     def reopen_logs(self) -> None:

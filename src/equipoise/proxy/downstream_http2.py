@@ -170,7 +170,7 @@ class DownstreamHttp2(Downstream):
     def _is_tunnel(self) -> bool:
         """Tells the tunnel, if there is one by now, that the stream is gone."""
         tunnel = self.tunnel
-        if tunnel is None or tunnel.protocol is None:
+        if tunnel is None or not tunnel.opened:
             return False
         tunnel.lost()
         return True
@@ -313,6 +313,8 @@ class DownstreamHttp2(Downstream):
     def exchange_over(self) -> None:
         """See `Downstream.exchange_over`."""
         self.exchange = None
+        self.tunnel = None
+        self.transport = None
         stream = self.stream
         if stream is None:
             self._forget()

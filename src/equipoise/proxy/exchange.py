@@ -29,7 +29,7 @@ from equipoise.errors import (
 from equipoise.policy.caching import TRAILERS
 from equipoise.proxy.attempts import MAX_HELD, UNDONE, Attempts
 from equipoise.proxy.background import Background
-from equipoise.proxy.lookup import USE_STORED, Lookup
+from equipoise.proxy.lookup import PASS, USE_STORED, Lookup
 from equipoise.proxy.sides import Relay
 from equipoise.proxy.tunnel import Tunnel
 from equipoise.proxy.websocket import accepts, new_key
@@ -89,10 +89,14 @@ class Exchange(Attempts):
         if pool.cache is not None and head.upgrade is None:
             lookup = Lookup(pool.cache, services, self)
             self.lookup = lookup
-            length: i64 = len(body) if last else head.content_length
-            lookup.begin(self.client.scheme, length)
+            # Of one with trailers it counts that there is more than a body.
+            whole = last and self.trailers is None
+            lookup.begin(self.client.scheme, len(body) if whole else head.content_length)
             if last and lookup.gathers:
-                lookup.body_is_whole(body)
+                if whole:
+                    lookup.body_is_whole(body)
+                else:
+                    lookup.leave_out(TRAILERS)
             return
         pool.budget.earn()
         self._attempt(pool)
@@ -122,8 +126,9 @@ class Exchange(Attempts):
 
     def twin(self) -> Relay:
         """See `Relay.twin`."""
-        twin = Exchange(self.services, Background(self.client), self.head)
+        twin = Exchange(self.services, Background(self.services, self.client), self.head)
         twin.pool = self.pool
+        twin.chunked = self.chunked
         twin.held = self.held
         twin.whole = True
         return twin
@@ -131,10 +136,15 @@ class Exchange(Attempts):
     def revalidate(self, lookup: object) -> None:
         """See `Relay.revalidate`."""
         assert isinstance(lookup, Lookup)
+        downstream = self.downstream
+        assert isinstance(downstream, Background)
         self.request_id = self.services.new_request_id()
         self.lookup = lookup
+        downstream.began(self)
         if not lookup.ask_alone():
             self.over = True
+            self.lookup = None
+            downstream.exchange_over()
 
     def request_http1(self) -> bytes:
         """See `Relay.request_http1`."""
@@ -161,7 +171,7 @@ class Exchange(Attempts):
     def request_http2(self) -> list[Header]:
         """See `Relay.request_http2`."""
         client = self.client
-        fields = request_fields(self.head, client.scheme)
+        fields = request_fields(self.head, client.scheme, client.authority(self.head))
         if self.lookup is not None and self.lookup.conditions:
             fields = self.lookup.condition_fields(fields)
         fields.extend(client.fields(self.head))
@@ -197,8 +207,9 @@ class Exchange(Attempts):
         self.trailers = fields
         lookup = self.lookup
         if lookup is not None and lookup.gathers:
+            # They go up with the rest.
             lookup.leave_out(TRAILERS)
-        if self.upstream is not None:
+        elif self.upstream is not None:
             self.upstream.send_trailers(fields)
 
     def _hold(self, data: bytes) -> None:
@@ -224,8 +235,9 @@ class Exchange(Attempts):
     def _capture(self, data: bytes, limit: i64) -> None:
         if self.body is None:
             self.body = []
-        self.body.append(data[: limit - self.body_kept])
-        self.body_kept += len(data)
+        kept = data[: limit - self.body_kept]
+        self.body.append(kept)
+        self.body_kept += len(kept)
 
     def upstream_full(self) -> None:
         """Back-pressure, upwards."""
@@ -257,12 +269,16 @@ class Exchange(Attempts):
         self.count_answer(head.status)
         lookup = self.lookup
         if lookup is not None:
-            if lookup.answered(head) == USE_STORED:
+            verdict = lookup.answered(head)
+            if verdict != PASS:
                 if last:
                     self._leave_target()
                 else:
                     self._cancel()
-                lookup.serve_stored()
+                if verdict == USE_STORED:
+                    lookup.serve_stored()
+                else:
+                    self._ask_again()
                 return
             if lookup.stores:
                 lookup.gather(body)
@@ -276,6 +292,17 @@ class Exchange(Attempts):
         self.downstream.send_head(head, body, last)
         if last:
             self.finish()
+
+    def _ask_again(self) -> None:
+        """Sends the request once more, without the conditions that its answer did not heed."""
+        self._release()
+        self.answered = 0
+        pool = self.pool
+        assert pool is not None
+        if self.replayable:
+            self._attempt(self._as_it_is_now(pool))
+        else:
+            self._answer(upstream_failed("malformed", RETRY_NEVER, "The target's 304 is of another answer."))
 
     def response_body(self, data: bytes, last: bool) -> None:
         """Passes on more of the answer's body."""
@@ -442,6 +469,7 @@ class Exchange(Attempts):
         if log is not None:
             self.log(log)
         self.held = None
-        # Its traceback holds frames, which hold this exchange.
+        # What refers back to this exchange is let go of: the traceback's frames, and the cache's part.
         self.failure = None
+        self.lookup = None
         self.downstream.exchange_over()

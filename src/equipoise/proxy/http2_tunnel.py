@@ -19,7 +19,8 @@ class StreamTransport:
         self._connection = connection
         self._stream = stream
         self._early: list[bytes] = []
-        self._lost = False
+        # Whether the target has agreed, and nothing but the tunnel knows when the exchange is over.
+        self.opened = False
 
     def open(self, protocol: Any) -> bytes:
         """The target has agreed: hands over to a tunnel.
@@ -31,10 +32,18 @@ class StreamTransport:
             What the client sent before.
         """
         self.protocol = protocol
+        self.opened = True
         early = b"".join(self._early)
         self._early = []
         self._connection.let(self._stream)
+        if self._stream.received_end:
+            self._connection.services.soon(self._ended_early)
         return early
+
+    def _ended_early(self) -> None:
+        """The client's end came before there was a tunnel."""
+        if self.protocol is not None:
+            self.received(b"", True)
 
     # -- the stream's side
 
@@ -48,14 +57,16 @@ class StreamTransport:
             return
         if data:
             protocol.data_received(data)
-        if end and not self._lost and not protocol.eof_received():
+        if end and self.protocol is not None and not protocol.eof_received():
             self.close()
 
     def lost(self) -> None:
         """The stream is gone."""
-        if not self._lost and self.protocol is not None:
-            self._lost = True
-            self.protocol.connection_lost(None)
+        protocol = self.protocol
+        if protocol is not None:
+            # As a real transport does, so that no cycle outlives the connection.
+            self.protocol = None
+            protocol.connection_lost(None)
 
     def full(self) -> None:
         """The client takes less than the target sends."""

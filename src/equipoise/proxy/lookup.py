@@ -31,6 +31,8 @@ from equipoise.wire.message import Request, Response, request_lines
 
 # Why the cache is left out, beside the reasons of the rules: the client waits for a word before it sends its body.
 EXPECT: Final = "expect"
+# It names no host, so that the target hears the address that the client connected to.
+NO_HOST: Final = "no_host"
 # How long nobody waits for a key whose answer turned out not to be for others.
 PASS_NS: Final = 1_000_000_000
 # Between two looks at the flights of other workers.
@@ -39,6 +41,7 @@ POLL_SECONDS: Final = 0.002
 # What becomes of an answer's head.
 PASS: Final = 0  # it goes to the client
 USE_STORED: Final = 1  # the client gets what is stored, and the answer ends here
+ASK_AGAIN: Final = 2  # it is about something else than was asked: the request goes up once more, as the client made it
 
 # Begins a name in a marker that only tells older variants from younger ones.
 GENERATION: Final = b"equipoise-generation-"
@@ -70,6 +73,9 @@ class Lookup(Follower):
         self._relay = relay
         self._request: CacheRequest | None = None
         self._key: bytes = b""
+        # The key under which its answer would be: that, or its variant's. And the one whose fetch it leads or waits for.
+        self._spot: bytes = b""
+        self._flight: bytes = b""
         self._place: rfc9111_store.Place | None = None
         # What is stored, when it may be used under conditions.
         self._cached: Cached | None = None
@@ -81,7 +87,7 @@ class Lookup(Follower):
         self._begun: i64 = 0
         self._leads = False
         self._follows = False
-        self._looked_again = False
+        self._counts = True
         self._answer: CacheAnswer | None = None
         self._pieces: list[bytes] = []
         self._size: i64 = 0
@@ -101,6 +107,8 @@ class Lookup(Follower):
         request = self._rules.request(head.method, scheme, head.host or b"", head.target, as_sent(head))
         self._request = request
         why = self._rules.consider(request, length)
+        if not why and head.host is None:
+            why = NO_HOST
         if not why and length and expects(head):
             why = EXPECT
         if why:
@@ -167,14 +175,17 @@ class Lookup(Follower):
 
     def _entry(self, request: CacheRequest, now: i64) -> Entry | None:
         """What is stored for the request: under its key, or, where answers vary, under the key of its variant."""
-        entry = self._port.store.get(self._key, now)
+        store = self._port.store
+        self._spot = self._key
+        entry = store.get(self._key, now)
         names = None if entry is None else unpack_marker(entry.head)
         if names is None:
             return entry
         place = self._place
         assert place is not None
         place.names = names
-        return self._port.store.get(rfc9111_store.variant_key(self._key, names, request), now)
+        self._spot = rfc9111_store.variant_key(self._key, names, request)
+        return store.get(self._spot, now)
 
     def _decide(self, request: CacheRequest, cached: Cached | None, wall: i64) -> bool:
         """What RFC 9111 says of it; true when the client is answered."""
@@ -186,11 +197,13 @@ class Lookup(Follower):
         if decision.action == rfc9111.UNAVAILABLE:
             self._relay.not_stored()
             return True
-        if cached is None or decision.action == rfc9111.MISS:
+        if cached is None:
             return False
-        if decision.action == rfc9111.VALIDATE:
+        if decision.action == rfc9111.MISS or decision.action == rfc9111.VALIDATE:
+            # Without a validator it can still stand in for a target that fails.
             self._cached = cached
-            self.conditions = rfc9111.validators(cached)
+            if decision.action == rfc9111.VALIDATE:
+                self.conditions = rfc9111.validators(cached)
             return False
         served = serve(request, cached, len(self._body), wall)
         if decision.action == rfc9111.REFRESH:
@@ -215,7 +228,8 @@ class Lookup(Follower):
         """Nothing that may be used is stored: fetches it, or waits for the one who does."""
         now: i64 = self._services.clock()
         patience = self._services.world().limits.response_ns
-        verdict = self._port.flights.enter(self._key, self, now, now + patience, self._seen)
+        self._flight = self._spot
+        verdict = self._port.flights.enter(self._flight, self, now, now + patience, self._seen)
         if verdict == FOLLOW:
             self._follows = True
             self._watch()
@@ -230,9 +244,12 @@ class Lookup(Follower):
     def _go(self, verdict: i64, now: i64) -> None:
         request = self._request
         assert request is not None
-        if verdict == READY and not self._looked_again:
-            self._looked_again = True
+        if verdict == READY:
             if self._is_answered(request):
+                return
+            if self._spot != self._flight:
+                # The answers turned out to vary: what was waited for was another variant.
+                self._enter()
                 return
         self._leads = verdict == LEAD
         self._begun = now
@@ -259,10 +276,12 @@ class Lookup(Follower):
         twin = Lookup(self._port, self._services, relay)
         twin._request = self._request
         twin._key = self._key
+        twin._spot = self._spot
         twin._place = self._place
         twin._cached = cached
         twin._body = self._body
         twin._seen = self._seen
+        twin._counts = False
         twin.conditions = rfc9111.validators(cached)
         relay.revalidate(twin)
 
@@ -270,10 +289,11 @@ class Lookup(Follower):
         """For a refresh: whether nobody else fetches it; then it is fetched."""
         now: i64 = self._services.clock()
         patience = self._services.world().limits.response_ns
-        if self._port.flights.enter(self._key, self, now, now + patience, self._seen) == LEAD:
+        self._flight = self._spot
+        if self._port.flights.enter(self._flight, self, now, now + patience, self._seen) == LEAD:
             self._go(LEAD, now)
             return True
-        self._port.flights.leave(self._key, self)
+        self._port.flights.leave(self._flight, self)
         return False
 
     # -- the answer
@@ -286,15 +306,19 @@ class Lookup(Follower):
         """A final answer's head came from a target.
 
         Returns:
-            PASS, and `stores` says whether `gather` has to be called; or USE_STORED, and `serve_stored` has to be.
+            PASS, and `stores` says whether `gather` has to be called; USE_STORED, and `serve_stored` has to be; or
+            ASK_AGAIN.
         """
         request = self._request
         assert request is not None
         now: i64 = self._services.clock()
-        answer = CacheAnswer(head.status, pairs_of(head), is_framed(head), self._asked, self._services.wall(now))
+        framed = request.method == b"HEAD" or is_framed(head)
+        answer = CacheAnswer(head.status, pairs_of(head), framed, self._asked, self._services.wall(now))
         cached = self._cached
-        if cached is not None and self._settles(request, cached, answer):
-            return USE_STORED
+        if cached is not None:
+            verdict = self._settle(request, cached, answer)
+            if verdict != PASS:
+                return verdict
         self._answer = answer
         if self._rules.rfc9111:
             for target in rfc9111.invalidated(request, answer):
@@ -308,18 +332,20 @@ class Lookup(Follower):
         self.mark = forwarded_status(self._forward, 0, self.stores, self.reason)
         return PASS
 
-    def _settles(self, request: CacheRequest, cached: Cached, answer: CacheAnswer) -> bool:
-        """Whether the answer to a conditional request is about what is stored, and that is what the client gets."""
+    def _settle(self, request: CacheRequest, cached: Cached, answer: CacheAnswer) -> i64:
+        """What an answer says of what is stored: that it is what the client gets, or that it is of no use."""
         if answer.status in rfc9111.ERRORS:
-            return rfc9111.may_use_on_error(request, cached, answer.answered)
-        if answer.status != 304:
+            return USE_STORED if rfc9111.may_use_on_error(request, cached, answer.answered) else PASS
+        # A 304 to no condition of ours is the client's.
+        if answer.status != 304 or not self.conditions:
             self._cached = None
-            return False
+            return PASS
         fresh = rfc9111.freshened(cached, answer)
         if fresh is None:
-            # It speaks of something else: what is stored is of no use, and the client has to ask again.
+            # It speaks of something else: what is stored is of no use.
             self._cached = None
-            return False
+            self.conditions = NO_PAIRS
+            return ASK_AGAIN
         place = self._place
         assert place is not None
         size: i64 = len(self._body)
@@ -332,7 +358,7 @@ class Lookup(Follower):
             self._cached = kept.cached
             self._put(request, kept, self._body)
         self.reason = "validated"
-        return True
+        return USE_STORED
 
     def stands_in(self, now: i64) -> bool:
         """Whether what is stored may be given for a target that failed (RFC 5861 4)."""
@@ -419,14 +445,16 @@ class Lookup(Follower):
         if self._leads:
             self._leads = False
             now: i64 = self._services.clock()
-            self._port.flights.end(self._key, self._begun, outcome, now, now + PASS_NS)
+            self._port.flights.end(self._flight, self._begun, outcome, now, now + PASS_NS)
 
     def finish(self) -> None:
         """The exchange is over, whatever came of it."""
         if self._follows:
             self._follows = False
-            self._port.flights.leave(self._key, self)
+            self._port.flights.leave(self._flight, self)
         self._end(FAILED)
+        if self._counts and self.how != "bypass":
+            self._port.store.count(self.how == "hit")
 
     # -- the conditional request
 

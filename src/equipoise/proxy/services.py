@@ -99,6 +99,8 @@ class Services:
         # Open connections of clients, and the tunnels that some of them became.
         self.downstreams: set[Connection] = set()
         self.tunnels: list[Timed] = []
+        # What stands in for clients where stored answers are asked for anew.
+        self.refreshes: set[Connection] = set()
         self._unflushed: list[Connection] = []
         self._wall_offset: i64 = 0
         self._second: i64 = -1

@@ -130,6 +130,10 @@ class Relay(Waiter):
         """The client left."""
         raise AssertionError
 
+    def cut_at(self, slot: int) -> None:
+        """Ends an attempt at a target that was removed by force."""
+        raise AssertionError
+
     def downstream_full(self) -> None:
         """The client reads slower than the target sends."""
         raise AssertionError

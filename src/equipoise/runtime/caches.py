@@ -13,7 +13,7 @@ from typing import Final
 
 from msgspec import structs
 
-from equipoise.config.schema import Config, PoolConfig
+from equipoise.config.schema import CacheConfig, Config
 from equipoise.model import PoolSpec, World
 from equipoise.runtime.cache_memory import CacheMemory, Section
 from equipoise.state.cache_layout import COUNTER_NAMES
@@ -96,7 +96,11 @@ class Caches:
             # A shard that is busy keeps the claims of the dead until their deadline.
             store.release(row)
 
-    def stats(self, pool: str, config: PoolConfig) -> dict[str, object]:
+    def counts(self) -> dict[str, dict[str, int]]:
+        """As `Store.stats`, for each pool whose cache is switched on."""
+        return {pool: store.stats() for pool, store in self._stores.items()}
+
+    def stats(self, pool: str, config: CacheConfig) -> dict[str, object]:
         """What is in the cache of a pool and how it is used; zeros while it is switched off.
 
         Args:
@@ -104,15 +108,20 @@ class Caches:
             config: how it is set.
 
         Returns:
-            Settings, sizes in bytes, counts over all workers since the cache was switched on, and `hit_ratio`, which is
-            None before the first look-up.
+            `ttl` in seconds, sizes in bytes, counts over all workers since the cache was switched on, and `hit_ratio`,
+            which is None before the first look-up.
         """
         store = self._stores.get(pool)
         counts = dict.fromkeys(("entries", "bytes", *COUNTER_NAMES), 0) if store is None else store.stats()
         looked = counts["hits"] + counts["misses"]
-        settings = {"enabled": config.cache.enabled, "mode": config.cache.mode, "ttl": config.cache.ttl}
-        ratio = round(counts["hits"] / looked, 6) if looked else None
-        return {**settings, **counts, "max_bytes": config.cache.max_bytes, "hit_ratio": ratio}
+        return {
+            "enabled": config.enabled,
+            "mode": config.mode,
+            "ttl": config.ttl,
+            **counts,
+            "max_bytes": config.max_bytes,
+            "hit_ratio": round(counts["hits"] / looked, 6) if looked else None,
+        }
 
     async def purge(self, pool: str, path: str = "", *, is_prefix: bool = False) -> int:
         """Drops what is stored; when it returns no worker gives any of it again, and what is on its way is not stored.

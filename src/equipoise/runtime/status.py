@@ -6,12 +6,13 @@ Refuses to know: who asks, and how it is sent.
 
 from equipoise.config.schema import Config
 from equipoise.model import TargetState
+from equipoise.runtime.caches import Caches
 from equipoise.runtime.targets import Entry, TargetTable
 from equipoise.state.ledger import Ledger
 
 
-def pools_status(config: Config, table: TargetTable, ledger: Ledger) -> dict[str, object]:
-    """Each pool with its algorithm, spread and targets, the removed ones with requests in flight included."""
+def pools_status(config: Config, table: TargetTable, ledger: Ledger, caches: Caches) -> dict[str, object]:
+    """Each pool with its algorithm, spread, cache and targets, the removed ones with requests in flight included."""
     pools: dict[str, object] = {}
     shown = table.shown()
     for name, pool in config.pools.items():
@@ -20,6 +21,7 @@ def pools_status(config: Config, table: TargetTable, ledger: Ledger) -> dict[str
         pools[name] = {
             "algorithm": pool.algorithm,
             "spread": max(loads) - min(loads) if loads else 0,
+            "cache": caches.stats(name, pool.cache),
             "targets": [target_status(entry, ledger) for entry in entries],
         }
     return pools

@@ -24,7 +24,7 @@ from equipoise.config.decode import plain
 from equipoise.config.edits import Edit
 from equipoise.config.load import ConfigError, load
 from equipoise.config.overlay import UnknownNameError, differences
-from equipoise.config.schema import Config
+from equipoise.config.schema import Config, PoolConfig
 from equipoise.config.world import limits_spec, worker_count
 from equipoise.model import Outcome
 from equipoise.runtime.app_log import AppLog
@@ -219,7 +219,7 @@ class Supervisor:
             "compiled": is_compiled(),
             "draining": self.draining,
             "workers": workers_status(self.workers.rows(), self.workers.versions(), self.ledger),
-            "pools": pools_status(self.config, self.table, self.ledger),
+            "pools": pools_status(self.config, self.table, self.ledger, self.caches),
         }
 
     def target(self, pool: str, name: str) -> dict[str, Any]:
@@ -228,12 +228,39 @@ class Supervisor:
         Raises:
             UnknownNameError: there is no such pool or target.
         """
-        if pool not in self.config.pools:
-            raise UnknownNameError("pool", pool)
+        self._pool(pool)
         entry = self.table.get(pool, name) or self.table.leaving(pool, name)
         if entry is None:
             raise UnknownNameError("target", name)
         return target_status(entry, self.ledger)
+
+    def cache(self, pool: str) -> dict[str, Any]:
+        """The cache of a pool: how it is used, as in the status, and its settings in the file's own terms.
+
+        Raises:
+            UnknownNameError: there is no such pool.
+        """
+        config = self._pool(pool).cache
+        return {**self.caches.stats(pool, config), "settings": plain(config)}
+
+    async def purge(self, pool: str, path: str = "", *, is_prefix: bool = False) -> int:
+        """Drop what the cache of a pool holds; how many answers, when no worker gives any of them any more.
+
+        Args:
+            pool: its name.
+            path: and `is_prefix`: as `Caches.purge`.
+            is_prefix: likewise.
+
+        Raises:
+            UnknownNameError: there is no such pool.
+        """
+        self._pool(pool)
+        dropped = await self.caches.purge(pool, path, is_prefix=is_prefix)
+        which = f" of {path}{'...' if is_prefix else ''}" if path else ""
+        what = f"cache of pool {pool} purged: {dropped} answers{which}"
+        self._log.info("cache purged", pool=pool, path=path, prefix=is_prefix, dropped=dropped)
+        self.events.publish("change", {"version": self.version, "what": what})
+        return dropped
 
     def configuration(self) -> dict[str, Any]:
         """The configuration in force, in the file's own terms, with its version."""
@@ -283,6 +310,12 @@ class Supervisor:
             # Nothing may take back that the balancer is leaving.
             if not self._changes.closed:
                 self._manager.ready(self.version, len(self.workers.pids))
+
+    def _pool(self, name: str) -> PoolConfig:
+        found = self.config.pools.get(name)
+        if found is None:
+            raise UnknownNameError("pool", name)
+        return found
 
     # Life
 

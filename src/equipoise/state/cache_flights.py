@@ -18,7 +18,13 @@ from equipoise.state.cache_store import ALONE, FAILED, FOLLOW, LEAD, READY, STOR
 
 @mypyc_attr(allow_interpreted_subclasses=True)
 class Follower:
-    """Something that can wait for a flight; called once a wait, so the open call costs nothing that counts."""
+    """Something that can wait for a flight; called once a wait, so the open call costs nothing that counts.
+
+    Attributes:
+        since_ns: when it first began to wait; `Flights` notes it.
+    """
+
+    since_ns: i64 = 0
 
     def flight_over(self, verdict: i64, now: i64) -> None:
         """Its wait is over; called once, and it follows no more.
@@ -70,6 +76,8 @@ class Flights:
             ALONE: fetch it, without `end`. READY: look into the store again, and fetch it alone if nothing is there.
         """
         flight = self._flights.get(key)
+        if not follower.since_ns:
+            follower.since_ns = now
         if flight is not None and flight.until_ns > now:
             flight.followers.append(follower)
             self._store.count_follower()
@@ -129,15 +137,26 @@ class Flights:
                 self._land(flight, verdict, now)
 
     def tick(self, now: i64) -> None:
-        """Gives up leaders of this worker whose time is up; called now and then."""
+        """Gives up leaders of this worker whose time is up, and lets go who waited as long; called now and then."""
         for flight in list(self._flights.values()):
             if flight.until_ns <= now and flight.begun_ns:
                 self._pass_on(flight, now)
+            self._let_go(flight, now)
 
     def close(self, now: i64) -> None:
         """There is no cache any more: all go on alone."""
         for flight in list(self._flights.values()):
             self._land(flight, ALONE, now)
+
+    def _let_go(self, flight: Flight, now: i64) -> None:
+        """Nobody waits for one leader after the other: who did for as long as one may take goes on alone."""
+        if self._flights.get(flight.key) is not flight:
+            return
+        followers = flight.followers
+        while followers and followers[0].since_ns + flight.patience_ns <= now:
+            followers.popleft().flight_over(ALONE, now)
+        if not followers and not flight.begun_ns:
+            self._forget(flight)
 
     def _lead(self, flight: Flight, now: i64) -> None:
         self._elsewhere.pop(flight.key, None)

@@ -87,7 +87,7 @@ class Store:
     # Entries
 
     def get(self, key: bytes, now: i64) -> Entry | None:
-        """The entry of a key that may still be used, and one hit or miss counted.
+        """The entry of a key that may still be used.
 
         Args:
             key: a digest of at least 16 octets; it is compared whole.
@@ -98,9 +98,11 @@ class Store:
         """
         if not self._is_open:
             return None
-        entry = self._look(key, now, True)
-        self._counts[MISSES if entry is None else HITS] += 1
-        return entry
+        return self._look(key, now, True)
+
+    def count(self, is_hit: bool) -> None:
+        """One more request was answered from here, or was not: for one of them several keys may be looked up."""
+        self._counts[HITS if is_hit else MISSES] += 1
 
     def put(self, key: bytes, entry: Entry, begun_ns: i64) -> bool:
         """Stores an entry in place of the key's old one.

@@ -95,12 +95,13 @@ def request_lines(head: Http2Request, last: bool) -> list[bytes]:
     return lines
 
 
-def request_fields(head: Request, scheme: bytes) -> list[Header]:
+def request_fields(head: Request, scheme: bytes, host: bytes) -> list[Header]:
     """A request for an HTTP/2 connection, pseudo-header fields first (RFC 9113 8.3.1).
 
     Args:
         head: the request.
         scheme: `http` or `https`, as the client's connection is.
+        host: what the request is for; it need not say so itself in HTTP/1.0.
     """
     if isinstance(head, Http2Request):
         fields = [field for field in passing(head) if i64(1) << field.kind & NOT_IN_HTTP2 == 0]
@@ -111,7 +112,7 @@ def request_fields(head: Request, scheme: bytes) -> list[Header]:
     fields = [
         header(b":method", head.method) if method is None else method,
         SCHEMES[scheme],
-        header(b":authority", head.host or b""),
+        header(b":authority", host),
         header(b":path", head.target),
     ]
     # The first line is the request's.

@@ -4,13 +4,15 @@ import json
 import re
 import shutil
 import socket
+import subprocess
+import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
 
-from tests.scenarios.support.balancer import Balancer, urls
+from tests.scenarios.support.balancer import Balancer, environment, urls
 from tests.scenarios.support.client import Client, fetch, get
 from tests.scenarios.support.polling import PATIENCE, eventually
 from tests.scenarios.support.stage import Call, Gate, Script, Stage, Target, answer
@@ -101,3 +103,30 @@ def test_the_udp_sink_sends_a_datagram_for_each_request(stage: Stage, run: Run) 
         lines = [json.loads(collector.recv(65_535)) for _ in range(3)]
     assert sorted(line["path"] for line in lines) == ["/0", "/1", "/2"]
     assert {line["status"] for line in lines} == {200}
+
+
+def test_the_test_with_a_balancer_in_it_passes() -> None:
+    command = ["-m", "pytest", "-q", "-p", "equipoise.library.pytest_plugin", "-p", "no:cacheprovider", "in_a_test.py"]
+    done = run_python(command, PYTEST_DISABLE_PLUGIN_AUTOLOAD="1", PYTEST_ADDOPTS="-c in_a_test.py")
+    assert "1 passed" in done
+
+
+def test_the_program_with_a_balancer_in_it_runs(stage: Stage) -> None:
+    lines = run_python(["in_a_program.py", stage.target().url]).splitlines()
+    assert lines[0].startswith("clients connect to http://127.0.0.1:")
+    assert lines[1].endswith("'late']")
+
+
+def run_python(words: Sequence[str], **more: str) -> str:
+    """What a program says that ends well, run among the library's examples."""
+    done = subprocess.run(
+        [sys.executable, *words],
+        cwd=EXAMPLES / "library",
+        env={**environment(), **more},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout

@@ -2,7 +2,9 @@
 
 import re
 
+import grpc
 import pytest
+from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 from tests.scenarios.grpc.conftest import Before
 from tests.scenarios.support.balancer import Setting
@@ -64,3 +66,18 @@ def test_a_killed_target_is_down_and_comes_back(grpc_stage: GrpcStage, before: B
     target.start()
     balancer.wait_for("target up", target=target.name)
     assert grpc_stage.client(balancer).one("Unary", b"back") == b"back"
+
+
+def test_the_balancer_answers_for_its_pools_when_asked_to(grpc_stage: GrpcStage, before: Before) -> None:
+    target = grpc_stage.target()
+    balancer = before([target], Setting(top="grpc_health = true", pool=f"[pools.default.health]\n{QUICK}"))
+    with grpc.insecure_channel(f"127.0.0.1:{balancer.port}") as channel:
+        stub = health_pb2_grpc.HealthStub(channel)
+        serving = health_pb2.HealthCheckResponse.SERVING
+        assert stub.Check(health_pb2.HealthCheckRequest(service="default"), timeout=20).status == serving
+        watch = stub.Watch(health_pb2.HealthCheckRequest(), timeout=60)
+        assert next(watch).status == serving
+        target.kill()
+        balancer.wait_for("target down", target=target.name)
+        assert next(watch).status == health_pb2.HealthCheckResponse.NOT_SERVING
+        watch.cancel()

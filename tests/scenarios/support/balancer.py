@@ -46,6 +46,7 @@ class Setting:
     log: str = 'path = "access.log"'
     more: str = ""
     listen: str = "127.0.0.1:0"
+    top: str = ""
     # Files that lie beside the configuration when it is read: a user's own modules, for instance.
     files: tuple[tuple[str, str], ...] = ()
 
@@ -54,7 +55,7 @@ class Setting:
         targets = self.pool if "[[pools.default.targets]]" in self.pool else f"targets = {json.dumps(list(urls))}"
         pool = "" if targets == self.pool else self.pool
         return (
-            f'listen = "{self.listen}"\nworkers = {self.workers}\nstate_dir = "state"\n'
+            f'{self.top}\nlisten = "{self.listen}"\nworkers = {self.workers}\nstate_dir = "state"\n'
             f'[admin]\nenabled = {str(self.admin).lower()}\nlisten = "127.0.0.1:0"\n[access_log]\n{self.log}\n'
             f"[pools.default]\n{targets}\n{pool}\n{self.more}\n"
         )

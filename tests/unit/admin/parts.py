@@ -19,6 +19,7 @@ from equipoise.config.edits import Edit
 from equipoise.config.load import parse
 from equipoise.config.overlay import Overlay, UnknownNameError, check_whole, differences, edit, merge
 from equipoise.config.schema import Config, TargetConfig
+from equipoise.runtime.caches import Caches
 from equipoise.runtime.changes import StaleError
 from equipoise.runtime.events import Events
 from equipoise.runtime.supervisor import Supervisor
@@ -48,12 +49,16 @@ class Board:
         self.next_file = config
         # What is still in flight at targets that were removed.
         self.leaving: dict[str, int] = {}
+        self.caches = Caches(1)
+        self.caches.install(config)
+        self.purges: list[tuple[str, str, bool]] = []
 
     def status(self) -> dict[str, Any]:
         pools = {
             name: {
                 "algorithm": pool.algorithm,
                 "spread": 0,
+                "cache": self.caches.stats(name, pool.cache),
                 "targets": [target_status(target) for target in pool.targets],
             }
             for name, pool in self.config.pools.items()
@@ -78,6 +83,18 @@ class Board:
         if name in self.leaving:
             return {"name": name, "in_flight": self.leaving[name]}
         raise UnknownNameError("target", name)
+
+    def cache(self, pool: str) -> dict[str, Any]:
+        if pool not in self.config.pools:
+            raise UnknownNameError("pool", pool)
+        config = self.config.pools[pool].cache
+        return {**self.caches.stats(pool, config), "settings": plain(config)}
+
+    async def purge(self, pool: str, path: str = "", *, is_prefix: bool = False) -> int:
+        if pool not in self.config.pools:
+            raise UnknownNameError("pool", pool)
+        self.purges.append((pool, path, is_prefix))
+        return await self.caches.purge(pool, path, is_prefix=is_prefix)
 
     def configuration(self) -> dict[str, Any]:
         return {"version": self.version, "config": plain(self.config)}
@@ -113,6 +130,8 @@ class Board:
         if config != self.config:
             self.config = config
             self.version += 1
+            self.caches.install(config)
+            self.caches.settle()
         return self.version
 
 

@@ -34,6 +34,7 @@ def test_every_path_of_the_contract_is_there() -> None:
         f"GET {pool}/targets", f"POST {pool}/targets",
         f"GET {pool}/targets/{{target}}", f"PATCH {pool}/targets/{{target}}", f"DELETE {pool}/targets/{{target}}",
         f"GET {pool}/algorithm", f"PUT {pool}/algorithm",
+        f"GET {pool}/cache", f"PUT {pool}/cache", f"DELETE {pool}/cache",
     }  # fmt: skip
 
 

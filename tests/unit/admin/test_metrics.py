@@ -11,6 +11,7 @@ from prometheus_client.parser import text_string_to_metric_families as parse_tex
 from equipoise.admin.metrics import Metrics
 from equipoise.admin.metrics_reference import METRICS, STATES
 from equipoise.model import Outcome
+from equipoise.runtime.caches import Caches
 from equipoise.runtime.slots import Key, Slots
 from equipoise.runtime.startup import make_memory
 from equipoise.runtime.targets import TargetTable
@@ -43,6 +44,10 @@ CONFIG = config_of(
     name = "b"
     [pools.p.health]
     type = "none"
+    [pools.p.cache]
+    enabled = true
+    max_bytes = "64KiB"
+    max_body = "1KiB"
     """
 )
 A, B = Key("p", "a"), Key("p", "b")
@@ -69,6 +74,8 @@ class Balancer:
             Slots(16, lambda _slot: True, lambda _slot: None), lambda _slot: 0, lambda host: (host,)
         )
         self.table.install(CONFIG, 0.0)
+        self.caches = Caches(ROWS)
+        self.caches.install(CONFIG)
         self.workers = Workers()
         self.version = 4
         memory.close()

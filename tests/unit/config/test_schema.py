@@ -75,6 +75,7 @@ def test_every_default_can_be_written_in_a_file() -> None:
         "request_body": 0,
         "header_count": 100,
         "connections": 0,
+        "streams": 1000,
         "head_timeout": "10s",
         "body_timeout": "30s",
         "idle_timeout": "75s",

@@ -3,6 +3,7 @@
 import json
 
 from equipoise.model import Outcome
+from equipoise.runtime.caches import Caches
 from equipoise.runtime.slots import Key, Slots
 from equipoise.runtime.startup import make_memory
 from equipoise.runtime.status import pools_status, why_not_ready, workers_status
@@ -34,7 +35,7 @@ class Fixture:
             self.worker.take(slot)
 
     def pool(self) -> dict[str, object]:
-        pool = json.loads(json.dumps(pools_status(CONFIG, self.table, self.ledger)))["p"]
+        pool = json.loads(json.dumps(pools_status(CONFIG, self.table, self.ledger, Caches(2))))["p"]
         assert isinstance(pool, dict)
         return pool
 

@@ -298,9 +298,9 @@ def test_what_was_begun_before_a_purge_by_path_is_not_stored(balancer: Balancer)
 def test_counts_are_those_of_all_workers(balancer: Balancer) -> None:
     one, other = balancer.worker(0), balancer.worker(1)
     one.put(KEY, entry(), 1)
-    one.get(KEY, 1)
-    other.get(KEY, 1)
-    other.get(key("none"), 1)
+    one.count(True)
+    other.count(True)
+    other.count(False)
     stats = balancer.stats(one, other)
     expected = {"entries": 1, "hits": 2, "misses": 1, "stores": 1, "evictions": 0, "max_bytes": 64 * 1024}
     assert {name: stats[name] for name in expected} == expected
@@ -308,10 +308,10 @@ def test_counts_are_those_of_all_workers(balancer: Balancer) -> None:
 
 def test_a_successor_counts_on(balancer: Balancer) -> None:
     first = balancer.worker(0)
-    first.get(KEY, 1)
+    first.count(False)
     first.flush()
     second = balancer.worker(0)
-    second.get(KEY, 1)
+    second.count(False)
     assert balancer.stats(second)["misses"] == 2
 
 
@@ -326,9 +326,11 @@ def test_evictions_are_counted_and_entries_are_those_that_are_found(balancer: Ba
     assert 0 < stats["bytes"] <= stats["max_bytes"]
 
 
-def test_looking_whether_a_leader_is_done_is_no_hit(balancer: Balancer) -> None:
+def test_looking_something_up_is_no_hit_yet(balancer: Balancer) -> None:
+    """One request may look up several keys, or find what it must not use."""
     store = balancer.worker()
     store.put(KEY, entry(), 1)
+    store.get(KEY, 1)
     store.look_on(KEY, 1, 0)
     store.begin(KEY, 1, 10, 0)
-    assert balancer.stats(store)["hits"] == 0
+    assert (balancer.stats(store)["hits"], balancer.stats(store)["misses"]) == (0, 0)

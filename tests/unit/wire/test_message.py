@@ -103,30 +103,35 @@ def test_crumbs_of_a_cookie_become_one_field() -> None:
 
 def test_a_request_of_http_2_goes_on_as_it_came() -> None:
     head = request2(*HEAD, (b"accept", b"*/*"), (b"te", b"trailers"), (b"trailer", b"x-sum"))
-    assert pairs_of(request_fields(head, b"http")) == [*HEAD, *pairs_of(head.fields[4:])]
+    assert pairs_of(request_fields(head, b"http", b"x")) == [*HEAD, *pairs_of(head.fields[4:])]
 
 
 def test_a_request_without_an_authority_gets_one() -> None:
     head = request2(HEAD[0], HEAD[1], HEAD[3], (b"host", b"y"))
-    assert pairs_of(request_fields(head, b"http")) == [(b":authority", b"y"), HEAD[0], HEAD[1], HEAD[3]]
+    assert pairs_of(request_fields(head, b"http", b"x")) == [(b":authority", b"y"), HEAD[0], HEAD[1], HEAD[3]]
 
 
 def test_what_is_ours_to_say_is_left_out_of_fields() -> None:
     ours = [pair for pair in LEFT_OUT if pair[0] not in {b"te", b"trailer"}]
-    assert pairs_of(request_fields(request2(*HEAD, *ours), b"http")) == HEAD
+    assert pairs_of(request_fields(request2(*HEAD, *ours), b"http", b"x")) == HEAD
 
 
 def test_a_request_of_http_1_becomes_fields_in_lower_case() -> None:
     head = request(b"PATCH /a?b HTTP/1.1\r\nHost: x\r\nAccept:  */* \r\nX-Empty:\r\nX: a:b\r\n\r\n")
-    assert pairs_of(request_fields(head, b"https")) == [
+    assert pairs_of(request_fields(head, b"https", b"x")) == [
         *((b":method", b"PATCH"), (b":scheme", b"https"), (b":authority", b"x"), (b":path", b"/a?b")),
         *((b"accept", b"*/*"), (b"x-empty", b""), (b"x", b"a:b")),
     ]
 
 
+def test_a_request_that_names_no_host_is_for_the_one_that_is_given() -> None:
+    head = request(b"GET / HTTP/1.0\r\n\r\n")
+    assert pairs_of(request_fields(head, b"http", b"192.0.2.80:8080"))[2] == (b":authority", b"192.0.2.80:8080")
+
+
 def test_a_method_that_is_not_common_goes_on_too() -> None:
     head = request(b"PURGE / HTTP/1.1\r\nHost: x\r\n\r\n")
-    assert pairs_of(request_fields(head, b"http"))[0] == (b":method", b"PURGE")
+    assert pairs_of(request_fields(head, b"http", b"x"))[0] == (b":method", b"PURGE")
 
 
 @pytest.mark.parametrize(
@@ -135,17 +140,17 @@ def test_a_method_that_is_not_common_goes_on_too() -> None:
 )
 def test_fields_of_one_connection_do_not_become_fields_of_http_2(line: bytes) -> None:
     head = request(b"GET / HTTP/1.1\r\nHost: x\r\n" + line + b"\r\n\r\n")
-    assert len(request_fields(head, b"http")) == 4
+    assert len(request_fields(head, b"http", b"x")) == 4
 
 
 def test_a_chunked_body_says_its_trailers_and_no_coding() -> None:
     head = request(b"POST / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\nTrailer: X-Sum\r\n\r\n")
-    assert pairs_of(request_fields(head, b"http"))[4:] == [(b"trailer", b"X-Sum")]
+    assert pairs_of(request_fields(head, b"http", b"x"))[4:] == [(b"trailer", b"X-Sum")]
 
 
 def test_a_known_length_is_said() -> None:
     head = request(b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 5\r\n\r\n")
-    assert pairs_of(request_fields(head, b"http"))[4:] == [(b"content-length", b"5")]
+    assert pairs_of(request_fields(head, b"http", b"x"))[4:] == [(b"content-length", b"5")]
 
 
 # Responses

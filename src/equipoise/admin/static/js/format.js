@@ -28,6 +28,19 @@ export function milliseconds(value) {
   return [value >= 10 ? tenth.format(value) : hundredth.format(value), "ms"];
 }
 
+/** Bytes with the largest unit that leaves something in front of the point: 512 B, 1.5 MiB. */
+export function size(value) {
+  if (value == null) return NOTHING;
+  const power = value < 1 ? 0 : Math.min(4, Math.floor(Math.log2(value) / 10));
+  const number = value / 1024 ** power;
+  return `${power ? tenth.format(number) : whole.format(number)}\u202f${["B", "KiB", "MiB", "GiB", "TiB"][power]}`;
+}
+
+/** A part of one: 93.5 %. */
+export function percent(value) {
+  return value == null ? NOTHING : `${tenth.format(100 * value)}\u202f%`;
+}
+
 /** Seconds in at most two units: 42s, 3m 5s, 2h 10m, 5d 3h. */
 export function duration(seconds) {
   const s = Math.max(0, Math.floor(seconds));

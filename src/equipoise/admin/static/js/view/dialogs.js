@@ -1,8 +1,9 @@
 // What an operator is asked before a change: one dialog for each.
 
-import { addTarget, changeTarget, removeTarget, setAlgorithm } from "../actions.js";
+import { addTarget, changeTarget, purgeCache, removeTarget, setAlgorithm, setCache } from "../actions.js";
 import { algorithmName, plural } from "../format.js";
 import { html, useState } from "../html.js";
+import { ttl } from "./cache.js";
 import { Dialog, errorAt, Field, tied, useWrite, Wrong } from "./dialog.js";
 
 const STATES = {
@@ -14,9 +15,96 @@ const STATES = {
 export function Dialogs({ store }) {
   const { dialog } = store;
   if (!dialog) return null;
-  const Which = { add: AddTarget, edit: EditTarget, remove: RemoveTarget, algorithm: Algorithm }[dialog.kind];
+  const Which = DIALOGS[dialog.kind];
   return html`<${Which} key=${`${dialog.kind} ${dialog.pool} ${dialog.target}`} store=${store} ...${dialog} />`;
 }
+
+const MODES = {
+  identical: ["Identical requests", "same method, host, path, query, headers and body get the same answer for a time"],
+  rfc9111: ["HTTP caching", "what clients and targets say by Cache-Control, ETag and their like (RFC 9111)"],
+};
+
+function CacheSettings({ store, pool }) {
+  const [before] = useState(() => store.status.pools[pool]?.cache ?? {});
+  const was = { mode: before.mode, ttl: ttl(before.ttl ?? 60) };
+  const [values, set] = useState(was);
+  const changes = () => Object.fromEntries(Object.entries(values).map(([key, value]) => [key, value.trim()]).filter(([key, value]) => value !== was[key]));
+  const { failed, busy, submit } = useWrite(
+    store,
+    (version) => setCache(store, pool, changes(), version),
+    () => finish(store, `the cache of ${pool} was changed`),
+  );
+  return html`<${Dialog} title="Cache of ${pool}" onClose=${() => store.close()}>
+    <form onSubmit=${submit} noValidate>
+      <${Wrong} failed=${failed} fields=${Object.keys(values)} />
+      <fieldset class="choices">
+        <legend>Mode</legend>
+        ${Object.entries(MODES).map(
+          ([mode, [word, meaning]]) => html`<label key=${mode} class="choice">
+            <input type="radio" name="mode" value=${mode} checked=${values.mode === mode} onChange=${() => set({ ...values, mode })} />
+            <span><b>${word}</b><span class="sub">${meaning}</span></span>
+          </label>`,
+        )}
+      </fieldset>
+      <${Text} failed=${failed} values=${values} set=${set} name="ttl" label="Time" hint="How long an answer is given again, such as 30s or 5m" autofocus />
+      <${Buttons} store=${store} busy=${busy} word="Apply" disabled=${Object.keys(changes()).length === 0} />
+    </form>
+  <//>`;
+}
+
+function CacheOff({ store, pool }) {
+  const { failed, busy, submit } = useWrite(
+    store,
+    (version) => setCache(store, pool, { enabled: false }, version),
+    () => finish(store, `${pool} keeps no answers any more`),
+  );
+  const entries = store.status.pools[pool]?.cache?.entries ?? 0;
+  return html`<${Dialog} title="Switch the cache of ${pool} off?" onClose=${() => store.close()}>
+    <form onSubmit=${submit}>
+      <${Wrong} failed=${failed} />
+      <p>${plural(entries, "answer")} will be dropped, and every request goes to a target.</p>
+      <${Buttons} store=${store} busy=${busy} word="Switch off" danger=${true} />
+    </form>
+  <//>`;
+}
+
+function Purge({ store, pool }) {
+  const [values, set] = useState({ which: "all", path: "/" });
+  const which = () => (values.which === "all" ? {} : { [values.which]: values.path.trim() });
+  const { failed, busy, submit } = useWrite(
+    store,
+    () => purgeCache(store, pool, which()),
+    () => finish(store, `the cache of ${pool} was purged`),
+  );
+  const entries = store.status.pools[pool]?.cache?.entries ?? 0;
+  const error = errorAt(failed, "path") ?? errorAt(failed, "prefix");
+  const kinds = {
+    all: ["Everything", `${plural(entries, "answer")} now`],
+    path: ["One path", "with any query, unless it has one itself"],
+    prefix: ["Paths that begin with", "the text below"],
+  };
+  return html`<${Dialog} title="Purge the cache of ${pool}" onClose=${() => store.close()}>
+    <form onSubmit=${submit} noValidate>
+      <${Wrong} failed=${failed} fields=${["path", "prefix"]} />
+      <fieldset class="choices">
+        <legend class="sr">What is dropped</legend>
+        ${Object.entries(kinds).map(
+          ([kind, [word, meaning]]) => html`<label key=${kind} class="choice">
+            <input type="radio" name="which" value=${kind} checked=${values.which === kind} autofocus=${kind === "all"} onChange=${() => set({ ...values, which: kind })} />
+            <span><b>${word}</b><span class="sub">${meaning}</span></span>
+          </label>`,
+        )}
+      </fieldset>
+      ${values.which !== "all" &&
+      html`<${Field} name="path" label="Path" error=${error}>
+        <input ...${tied("path", error)} autocomplete="off" spellcheck=${false} value=${values.path} onInput=${(event) => set({ ...values, path: event.currentTarget.value })} />
+      <//>`}
+      <${Buttons} store=${store} busy=${busy} word="Purge" danger=${true} />
+    </form>
+  <//>`;
+}
+
+const DIALOGS = { add: AddTarget, edit: EditTarget, remove: RemoveTarget, algorithm: Algorithm, cache: CacheSettings, "cache-off": CacheOff, purge: Purge };
 
 function Buttons({ store, busy, word, danger, disabled }) {
   return html`<footer class="dialog-foot">

@@ -1,9 +1,10 @@
-// One pool: its name and algorithm, its two plots, its targets.
+// One pool: its name and algorithm, its cache, its two plots, its targets.
 
 import { algorithmName, count, milliseconds, plural, rate } from "../format.js";
 import { html, useMemo, useState } from "../html.js";
 import { MOST_LINES } from "../history.js";
 import { Plot } from "../plot.js";
+import { Cache } from "./cache.js";
 import { Chevron, Plus } from "./icons.js";
 import { Targets } from "./targets.js";
 
@@ -44,6 +45,7 @@ export function Pool({ store, name, pool, theme }) {
       </div>
       ${algorithm?.promise && html`<p class="promise">${algorithmName(pool.algorithm)}: ${algorithm.promise}.</p>`}
     </header>
+    <${Cache} store=${store} pool=${name} cache=${pool.cache} />
     ${pool.targets.length > 0 &&
     html`<div class="plots">
       <figure>

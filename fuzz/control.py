@@ -1,0 +1,88 @@
+"""What the control plane reads: the configuration file, and tokens.
+
+Owns: what must hold of any file and of any token.
+Refuses to know: where the bytes come from.
+"""
+
+import base64
+import hashlib
+import hmac
+import json
+import tempfile
+from functools import cache
+from pathlib import Path
+from typing import Any, Final
+
+import jwt
+
+from equipoise.admin.auth import TokenError, Verifier
+from equipoise.config.decode import decode, plain
+from equipoise.config.load import ConfigError, parse
+from equipoise.config.schema import Config
+
+ENVIRONMENT: Final = {"NAME": "value", "EMPTY": ""}
+SECRET: Final = "a secret of 32 octets, or some more"
+NOW: Final = 1_800_000_000.0
+LEEWAY: Final = 10.0
+
+
+def check_config(data: bytes) -> None:
+    """A file: a configuration that says the same when it is written out and read again, or problems with words."""
+    try:
+        config = parse(data.decode("utf-8", "replace"), ENVIRONMENT)
+    except ConfigError as error:
+        assert error.problems
+        assert all(problem.message for problem in error.problems)
+        assert str(error).isprintable() or "\n" in str(error)
+        return
+    problems: list[object] = []
+    whole = plain(config)
+    assert isinstance(whole, dict)
+    again = decode(json.loads(json.dumps(whole)), lambda *problem: problems.append(problem))
+    assert problems == []
+    assert again == config
+
+
+def check_token(data: bytes) -> None:
+    """A token as it came, and the same bytes as the claims of one that is signed as it should be."""
+    verifier = _verifier()
+    _check(verifier, data.decode("latin-1"))
+    header, _, claims = data.rpartition(b"\xff")
+    _check(verifier, _signed(header or b'{"alg":"HS256"}', claims))
+
+
+def _check(verifier: Verifier, token: str) -> None:
+    """What we accept, the library accepts with everything asked for; whatever we do not is refused in the one way."""
+    try:
+        caller = verifier.check(token, NOW)
+    except TokenError as error:
+        assert error.public in {"token expired", "token invalid"}
+        return
+    options: Any = {"verify_exp": False, "verify_nbf": False, "verify_iat": False, "verify_aud": False}
+    claims = jwt.decode(token, SECRET, algorithms=["HS256"], options={**options, "require": ["exp"]})
+    assert jwt.get_unverified_header(token)["alg"] == "HS256"
+    assert isinstance(claims["exp"], int | float)
+    assert claims["exp"] > NOW - LEEWAY
+    assert caller.role == claims["role"]
+    assert isinstance(caller.role, str)
+    for name in ("nbf", "iat"):
+        start = claims.get(name)
+        assert start is None or start <= NOW + LEEWAY
+
+
+def _signed(header: bytes, claims: bytes) -> str:
+    parts = b".".join(base64.urlsafe_b64encode(part).rstrip(b"=") for part in (header, claims))
+    signature = hmac.digest(SECRET.encode(), parts, hashlib.sha256)
+    return (parts + b"." + base64.urlsafe_b64encode(signature).rstrip(b"=")).decode()
+
+
+@cache
+def _verifier() -> Verifier:
+    folder = Path(tempfile.mkdtemp(prefix="equipoise-fuzz-"))
+    secret = folder / "secret"
+    secret.write_text(SECRET)
+    text = f'[pools.a]\ntargets = ["http://127.0.0.1:1"]\n[admin.jwt]\nsecret_file = "{secret}"'
+    config: Config = parse(f'listen = "127.0.0.1:1"\n{text}', {})
+    verifier = Verifier(config)
+    verifier.key_file.key()
+    return verifier
