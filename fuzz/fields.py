@@ -42,7 +42,8 @@ _PARAMETERS: Final = rb"(?:; *+" + _KEY + rb"(?:=" + _BARE + rb")?+)*+"
 _ITEM: Final = _BARE + _PARAMETERS
 _INNER: Final = rb"\( *+(?:" + _ITEM + rb"(?: ++" + _ITEM + rb")*+ *+)?+\)"
 _MEMBER: Final = _KEY + rb"(?:=(?:" + _ITEM + rb"|" + _INNER + _PARAMETERS + rb")|" + _PARAMETERS + rb")"
-_DICTIONARY: Final = re.compile(rb" *(?:" + _MEMBER + rb"(?:[ \t]*+,[ \t]*+" + _MEMBER + rb")*+)?+ *")
+# Tabs are blanks between members and behind the last one, but nowhere else (4.2.2).
+_DICTIONARY: Final = re.compile(rb" *(?:" + _MEMBER + rb"(?:[ \t]*+,[ \t]*+" + _MEMBER + rb")*+[ \t]*+)?+")
 
 
 def check_structured(data: bytes) -> None:
@@ -64,16 +65,16 @@ def check_structured(data: bytes) -> None:
 
 # -- cache directives (RFC 9111 5.2) -----------------------------------------------------------------------------------
 
-_DIRECTIVE: Final = rb"(" + _T + rb"++)(?:=(?:(" + _T + rb"++)|\"((?:[^\"\\]|\\.)*+)\"))?+"
-_LIST: Final = re.compile(rb"[, \t]*+(?:" + _DIRECTIVE + rb"[ \t]*+(?:,[, \t]*+|$))*+", re.DOTALL)
-_DIRECTIVES: Final = re.compile(_DIRECTIVE, re.DOTALL)
+_DIRECTIVE: Final = _T + rb"++(?:=(?:" + _T + rb"++|\"(?:[^\"\\]|\\.)*+\"))?+"
+_LIST: Final = re.compile(rb"[, \t]*+(?:" + _DIRECTIVE + rb"[ \t]*+(?:,[, \t]*+|(?!.)))*+", re.DOTALL)
+# Not possessive: with groups in it, that breaks Python's own `re` now and then.
+_DIRECTIVES: Final = re.compile(rb"(" + _T + rb"+)(?:=(?:(" + _T + rb"+)|\"((?:[^\"\\]|\\.)*)\"))?", re.DOTALL)
 
 
 def check_cache_control(data: bytes) -> None:
     """A Cache-Control field: read as the grammar says; what cannot be read is marked."""
     found = cache_control.parse_cache_control([data])
-    # `$` also stands before a last line feed, which is no end here.
-    valid = _LIST.fullmatch(data) is not None and not data.endswith(b"\n")
+    valid = _LIST.fullmatch(data) is not None
     assert found.malformed is not valid
     numbers = (found.max_age, found.s_maxage, found.min_fresh, found.max_stale, found.stale_if_error)
     assert all(-1 <= number <= cache_control.MAX_SECONDS for number in numbers)

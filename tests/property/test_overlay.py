@@ -4,12 +4,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
-from equipoise.config.edits import AddTarget, ChangeTarget, Edit, RemoveTarget, SetAlgorithm
+from equipoise.config.edits import AddTarget, ChangeTarget, Edit, RemoveTarget, SetAlgorithm, SetCache
 from equipoise.config.overlay import ConflictError, Overlay, UnknownNameError, edit, merge, trimmed
-from equipoise.config.schema import ALGORITHMS, Config, PoolConfig, TargetConfig
+from equipoise.config.schema import ALGORITHMS, CacheConfig, Config, PoolConfig, TargetConfig
+from equipoise.config.units import parse_duration
 
 NAMES = ("a", "b", "c", "d")
 WEIGHTS = st.integers(1, 3)
+TTLS = st.sampled_from(("1s", "1m"))
 
 
 def target(name: str, weight: int = 1, host: int = 1) -> TargetConfig:
@@ -24,17 +26,22 @@ edits = st.one_of(
     ),
     st.builds(RemoveTarget, st.just("p"), st.sampled_from(NAMES)),
     st.builds(SetAlgorithm, st.just("p"), st.sampled_from(ALGORITHMS)),
+    st.builds(SetCache, st.just("p"), st.fixed_dictionaries({}, optional={"enabled": st.booleans(), "ttl": TTLS})),
 )
 files = st.builds(
-    lambda targets, algorithm: Config(pools={"p": PoolConfig(targets=tuple(targets), algorithm=algorithm)}),
+    lambda targets, algorithm, cache: Config(
+        pools={"p": PoolConfig(targets=tuple(targets), algorithm=algorithm, cache=cache)}
+    ),
     st.lists(targets, unique_by=lambda each: each.name),
     st.sampled_from(ALGORITHMS),
+    st.builds(CacheConfig, st.booleans()),
 )
 
 
-def content(config: Config) -> tuple[str, dict[str, TargetConfig]]:
+def content(config: Config) -> tuple[str, CacheConfig, dict[str, TargetConfig]]:
     """What a pool is, but for the order of its targets."""
-    return config.pools["p"].algorithm, {target.name: target for target in config.pools["p"].targets}
+    pool = config.pools["p"]
+    return pool.algorithm, pool.cache, {target.name: target for target in pool.targets}
 
 
 def edited(pool: PoolConfig, wanted: Edit) -> PoolConfig | None:
@@ -49,6 +56,9 @@ def edited(pool: PoolConfig, wanted: Edit) -> PoolConfig | None:
             del known[name]
         case SetAlgorithm(algorithm=algorithm):
             return replace(pool, algorithm=algorithm)
+        case SetCache(changes=changes):
+            said = {key: parse_duration(value) if key == "ttl" else value for key, value in changes.items()}
+            return replace(pool, cache=replace(pool.cache, **said))
         case _:
             return None
     return replace(pool, targets=tuple(known.values()))

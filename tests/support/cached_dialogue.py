@@ -7,6 +7,8 @@ Refuses to know: what any one dialogue shows.
 from dataclasses import dataclass
 from typing import Any
 
+from msgspec import structs
+
 from equipoise.model import CacheSpec, PoolSpec, World
 from equipoise.proxy.services import LogPort
 from equipoise.runtime.cache_memory import CacheMemory, Section, open_store
@@ -49,7 +51,12 @@ class CachedDialogue(Dialogue):
     """One worker; its pools have the cache that `spec` says."""
 
     def __init__(
-        self, spec: CacheSpec, *pools: PoolSpec, shared: SharedCache | None = None, clock: Clock | None = None, **more: Any
+        self,
+        spec: CacheSpec,
+        *pools: PoolSpec,
+        shared: SharedCache | None = None,
+        clock: Clock | None = None,
+        **more: Any,
     ) -> None:
         self.spec = spec
         self.shared = SharedCache() if shared is None else shared
@@ -95,7 +102,7 @@ class CachedDialogue(Dialogue):
 
 
 def with_cache(pool: PoolSpec, spec: CacheSpec, place: tuple[int, int] | None) -> PoolSpec:
-    return PoolSpec(**{name: getattr(pool, name) for name in pool.__struct_fields__} | {"cache": spec, "cache_section": place})
+    return structs.replace(pool, cache=spec, cache_section=place)
 
 
 @dataclass

@@ -78,7 +78,7 @@ class Dialogue:
         return peer
 
     def accept_silently(self, dial: Dial, *, reads: bool = True, alpn: str | None = None) -> Peer:
-        """Likewise, but the one who dialled has not heard of it yet; over TLS with the protocol that the target chose."""
+        """Likewise, but the one who dialled has not heard of it; over TLS, `alpn` is what the target chose."""
         protocol = dial.factory()
         peer = self._peer(protocol, (dial.host, dial.port))
         peer.transport.peer_reads = reads

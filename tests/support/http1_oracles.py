@@ -114,7 +114,11 @@ def llhttp(new: Callable[[], Head], data: bytes) -> Reading:
     except httptools.HttpParserUpgrade as upgrade:
         reading.rest = data[upgrade.args[0] :]
     except httptools.HttpParserError as error:
-        reading.refused = str(error)
+        # How it says that behind a 101 there is no HTTP, when the head does not name the protocol.
+        if str(error) == "Pause on CONNECT/Upgrade":
+            reading.complete = 1
+        else:
+            reading.refused = str(error)
     if reading.line:
         status = b"" if new is new_request else b"%d" % parser.get_status_code()
         reading.line = (parser.get_method(), events.target) if new is new_request else (status,)
@@ -127,7 +131,9 @@ def h11_reads(new: Callable[[], Head], data: bytes) -> Reading:
     reading = Reading()
     connection = h11.Connection(h11.SERVER if new is new_request else h11.CLIENT, HEAD_BYTES)
     if new is new_response:
-        connection.send(h11.Request(method="GET", target="/", headers=[("Host", "a")]))
+        # It asks for a switch of protocols, so that a 101 is an answer to it.
+        fields = [("Host", "a"), ("Connection", "Upgrade"), ("Upgrade", "x")]
+        connection.send(h11.Request(method="GET", target="/", headers=fields))
         connection.send(h11.EndOfMessage())
     try:
         connection.receive_data(data)
@@ -214,7 +220,7 @@ STRICTER = [
     Stricter(
         new_request,
         "invalid Host",
-        rb"(?is).*\r\nHost:(?![ \t]*([a-z0-9._~!$&'()*+,;=%-]+|\[[^]\r]+\])(:[0-9]{0,5})?[ \t]*\r)",
+        rb"(?is).*\r\nHost:(?![ \t]*([a-z0-9._~!$&'()*+,;=%-]+|\[[a-z0-9._~!$&'()*+,;=%:-]+\])(:[0-9]{0,5})?[ \t]*\r)",
         b"GET / HTTP/1.1\r\nHost: u@a/b\r\n\r\n",
         "neither looks into it; what is no host and port is routed by one and read as something else by the next",
     ),
@@ -280,6 +286,13 @@ STRICTER = [
         rb"(?s).*(\r\n[^\r]+:[^\r]*){100}",
         b"GET / HTTP/1.1" + HOST + b"X: y\r\n" * 100 + b"\r\n",
         "a limit of ours",
+    ),
+    Stricter(
+        new_response,
+        "control byte in the reason phrase",
+        rb"HTTP/1\.[01] [0-9]{3} [^\r]*[\x00-\x08\x0a-\x1f\x7f]",
+        b"HTTP/1.1 200 O\x05K" + HOST + b"Content-Length: 0\r\n\r\n",
+        "it is text (RFC 9112 4), and the next reader may be a terminal",
     ),
     Stricter(
         new_response,

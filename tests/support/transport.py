@@ -9,7 +9,6 @@ import socket
 from collections.abc import Callable
 from typing import Any
 
-
 # The context and the server's name that a dial is made with; none for plain connections.
 Tls = tuple[object, object]
 

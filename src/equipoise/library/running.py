@@ -190,6 +190,21 @@ class Running(_Located):
         chosen = self._pool(pool)
         return self._asked(lambda client: client.put("pools", chosen, "algorithm", body={"algorithm": algorithm}))
 
+    def cache(self, *, pool: str = "") -> Answered:
+        """How the cache of a pool is used, and how it is set."""
+        chosen = self._pool(pool)
+        return self._asked(lambda client: client.get("pools", chosen, "cache"))
+
+    def set_cache(self, *, pool: str = "", **settings: object) -> Answered:
+        """Switch or tune the cache of a pool: `enabled` and the other keys of `[pools.NAME.cache]`."""
+        chosen = self._pool(pool)
+        return self._asked(lambda client: client.put("pools", chosen, "cache", body=settings))
+
+    def purge_cache(self, *, pool: str = "", **which: str) -> Answered:
+        """Drop what the cache of a pool holds: all, or what `path` or `prefix` names."""
+        chosen = self._pool(pool)
+        return self._asked(lambda client: client.delete("pools", chosen, "cache", **which))
+
     def reload(self, configuration: Configuration | None = None) -> Answered:
         """Take up another configuration, or what has changed in the one it has: a file by its path, a table in place.
 
@@ -297,6 +312,18 @@ class AsyncRunning(_Located):
     async def set_algorithm(self, algorithm: str, *, pool: str = "") -> Answered:
         """See `Running.set_algorithm`."""
         return await self._in_thread(lambda: self._running.set_algorithm(algorithm, pool=pool))
+
+    async def cache(self, *, pool: str = "") -> Answered:
+        """See `Running.cache`."""
+        return await self._in_thread(lambda: self._running.cache(pool=pool))
+
+    async def set_cache(self, *, pool: str = "", **settings: object) -> Answered:
+        """See `Running.set_cache`."""
+        return await self._in_thread(lambda: self._running.set_cache(pool=pool, **settings))
+
+    async def purge_cache(self, *, pool: str = "", **which: str) -> Answered:
+        """See `Running.purge_cache`."""
+        return await self._in_thread(lambda: self._running.purge_cache(pool=pool, **which))
 
     async def reload(self, configuration: Configuration | None = None) -> Answered:
         """See `Running.reload`."""

@@ -8,7 +8,6 @@ The second form exists for its price: joined from pieces that are mostly there a
 a record and encoding it (`python -m benchmarks.micro`). A test holds the two forms equal.
 """
 
-import base64
 from typing import Final
 
 import msgspec
@@ -283,10 +282,39 @@ def number(value: i64) -> bytes:
 
 def body_pieces(raw: bytes) -> tuple[bytes, bytes]:
     """A whole body as a line has it: where its text stands, and, when it is none, at the end."""
-    try:
+    if is_text(raw):
         return b',"body":' + msgspec.json.encode(raw.decode()), LINE_END
-    except UnicodeDecodeError:
-        return NO_BODY, b',"body_base64":"%b"}\n' % base64.b64encode(raw)
+    # Bytes are base64 in JSON, to msgspec.
+    return NO_BODY, b',"body_base64":' + msgspec.json.encode(raw) + LINE_END
+
+
+def is_text(raw: bytes) -> bool:
+    """Whether bytes are UTF-8 (RFC 3629 4); asking so costs a tenth of letting `decode` raise."""
+    size: i64 = len(raw)
+    at: i64 = 0
+    while at < size:
+        first: i64 = raw[at]
+        at += 1
+        if first < 0x80:
+            continue
+        if first < 0xC2 or first > 0xF4:
+            return False
+        more: i64 = 1 if first < 0xE0 else 2 if first < 0xF0 else 3
+        if at + more > size:
+            return False
+        second: i64 = raw[at]
+        # Neither longer than need be, nor a surrogate, nor beyond U+10FFFF.
+        low: i64 = 0xA0 if first == 0xE0 else 0x90 if first == 0xF0 else 0x80
+        high: i64 = 0x9F if first == 0xED else 0x8F if first == 0xF4 else 0xBF
+        if second < low or second > high:
+            return False
+        end = at + more
+        at += 1
+        while at < end:
+            if raw[at] & 0xC0 != 0x80:
+                return False
+            at += 1
+    return True
 
 
 def text(raw: bytes) -> str:

@@ -268,22 +268,8 @@ class Exchange(Attempts):
             return
         self.count_answer(head.status)
         lookup = self.lookup
-        if lookup is not None:
-            verdict = lookup.answered(head)
-            if verdict != PASS:
-                if last:
-                    self._leave_target()
-                else:
-                    self._cancel()
-                if verdict == USE_STORED:
-                    lookup.serve_stored()
-                else:
-                    self._ask_again()
-                return
-            if lookup.stores:
-                lookup.gather(body)
-                if last:
-                    lookup.whole(False)
+        if lookup is not None and not self._passes(lookup, head, body, last):
+            return
         self.bytes_out = len(body)
         self.held = None
         self.replayable = False
@@ -292,6 +278,25 @@ class Exchange(Attempts):
         self.downstream.send_head(head, body, last)
         if last:
             self.finish()
+
+    def _passes(self, lookup: Lookup, head: Response, body: bytes, last: bool) -> bool:
+        """Shows the answer to the cache; false when it is not for the client."""
+        verdict = lookup.answered(head)
+        if verdict == PASS:
+            if lookup.stores:
+                lookup.gather(body)
+                if last:
+                    lookup.whole(False)
+            return True
+        if last:
+            self._leave_target()
+        else:
+            self._cancel()
+        if verdict == USE_STORED:
+            lookup.serve_stored()
+        else:
+            self._ask_again()
+        return False
 
     def _ask_again(self) -> None:
         """Sends the request once more, without the conditions that its answer did not heed."""

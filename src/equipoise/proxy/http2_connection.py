@@ -182,8 +182,8 @@ class Http2Connection(Connection):
         except Http2Error as error:
             self._stumbled(error)
             return not self.over
-        except HpackError as error:
-            self.fail(error.code, error.detail)
+        except HpackError as unreadable:
+            self.fail(unreadable.code, unreadable.detail)
         return False
 
     def eof_received(self) -> bool:

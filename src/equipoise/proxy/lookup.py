@@ -15,9 +15,9 @@ from mypy_extensions import i64
 
 from equipoise.policy import rfc9111, rfc9111_store
 from equipoise.policy.cache_answers import Served, forwarded_status, serve, serve_identical
-from equipoise.policy.cache_request import CacheAnswer, CacheRequest
+from equipoise.policy.cache_request import PARTIAL, CacheAnswer, CacheRequest
 from equipoise.policy.cached import Cached, pack_marker, unpack, unpack_marker
-from equipoise.policy.caching import BODY_TOO_LARGE, TOO_LARGE
+from equipoise.policy.caching import BODY_TOO_LARGE, METHOD, PARTIAL_ANSWER, TOO_LARGE
 from equipoise.proxy.services import Services
 from equipoise.proxy.sides import Relay
 from equipoise.state.cache_flights import Follower
@@ -73,7 +73,8 @@ class Lookup(Follower):
         self._relay = relay
         self._request: CacheRequest | None = None
         self._key: bytes = b""
-        # The key under which its answer would be: that, or its variant's. And the one whose fetch it leads or waits for.
+        # The key under which its answer would be: that, or its variant's. And the one whose fetch it leads, or waits
+        # for.
         self._spot: bytes = b""
         self._flight: bytes = b""
         self._place: rfc9111_store.Place | None = None
@@ -226,6 +227,9 @@ class Lookup(Follower):
 
     def _enter(self) -> None:
         """Nothing that may be used is stored: fetches it, or waits for the one who does."""
+        if not self._is_worth_waiting_for():
+            self._relay.ask_target()
+            return
         now: i64 = self._services.clock()
         patience = self._services.world().limits.response_ns
         self._flight = self._spot
@@ -235,6 +239,21 @@ class Lookup(Follower):
             self._watch()
         else:
             self._go(verdict, now)
+
+    def _is_worth_waiting_for(self) -> bool:
+        """Whether the answer may be one to store; for what cannot be nobody waits, nor hears that it was not."""
+        request = self._request
+        assert request is not None
+        if not self._rules.rfc9111 or self.conditions:
+            return True
+        if request.method == b"HEAD":
+            self.reason = METHOD
+        elif request.noted & PARTIAL != 0:
+            # Even a whole answer may be what the target makes of a range that it does not understand.
+            self.reason = PARTIAL_ANSWER
+        else:
+            return True
+        return False
 
     def flight_over(self, verdict: i64, now: i64) -> None:
         """See `Follower.flight_over`."""
@@ -328,7 +347,8 @@ class Lookup(Follower):
             if not why and self._rules.rfc9111:
                 why = rfc9111_store.refuse(self._rules, request, answer)
             if why:
-                self._give_up(why)
+                # Those who wait for a target that fails do not all run at it: the next one asks.
+                self._give_up(why, FAILED if answer.status in rfc9111.ERRORS else UNSHARED)
         self.mark = forwarded_status(self._forward, 0, self.stores, self.reason)
         return PASS
 
@@ -386,7 +406,7 @@ class Lookup(Follower):
         """Keeps a piece of the answer's body."""
         self._size += len(data)
         if self._size > self._rules.max_body:
-            self._give_up(TOO_LARGE)
+            self._give_up(TOO_LARGE, UNSHARED)
         elif data:
             self._pieces.append(data)
 
@@ -399,7 +419,7 @@ class Lookup(Follower):
             return
         why = self._rules.refuse_end(request, answer, self._size, trailers)
         if why:
-            self._give_up(why)
+            self._give_up(why, UNSHARED)
             return
         body = self._pieces[0] if len(self._pieces) == 1 else b"".join(self._pieces)
         self._put(request, rfc9111_store.keep(self._rules, request, answer, len(body), place), body)
@@ -414,12 +434,12 @@ class Lookup(Follower):
         self.stores = False
         self._end(STORED if stored else UNSHARED)
 
-    def _give_up(self, why: str) -> None:
-        """The answer is not stored; those who wait for it go for themselves."""
+    def _give_up(self, why: str, outcome: i64) -> None:
+        """The answer is not stored; what becomes of those who wait for it, `outcome` says."""
         self.stores = False
         self._pieces = []
         self.reason = why
-        self._end(UNSHARED)
+        self._end(outcome)
 
     def _invalidate(self, request: CacheRequest, target: bytes, now: i64) -> None:
         """Forgets what is stored for a target that may have been written (RFC 9111 4.4).

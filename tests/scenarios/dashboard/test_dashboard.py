@@ -8,7 +8,7 @@ from playwright.sync_api import Locator, Page, expect
 from tests.scenarios.conftest import Balance
 from tests.scenarios.dashboard.conftest import PROGRAM, Visitor
 from tests.scenarios.support.balancer import Balancer, Setting
-from tests.scenarios.support.client import GET, Client
+from tests.scenarios.support.client import GET, Client, fetch, get
 from tests.scenarios.support.polling import eventually
 from tests.scenarios.support.stage import Call, Gate, Script, Stage, answer, hangs
 
@@ -320,6 +320,103 @@ def test_a_change_made_meanwhile_is_shown_before_it_is_overwritten(
     button(page, "Apply").click()
     expect(dialog).to_be_hidden()
     assert visitor.targets()[target.name]["weight"] == 5
+
+
+# The cache
+
+CACHED = Setting(admin=True, pool='[pools.default.cache]\nenabled = true\nttl = "1h"')
+
+
+def cache(page: Page) -> Locator:
+    return page.get_by_role("region", name="Cache of default")
+
+
+def fill(balancer: Balancer, *paths: str) -> None:
+    """Has each path stored, and asks for it once more."""
+    for path in paths * 2:
+        fetch(balancer.port, get(path))
+
+
+def test_the_cache_is_switched_on(stage: Stage, balance: Balance, visit: Visit) -> None:
+    balancer = balance([stage.target()], ADMIN)
+    visitor = visit(balancer)
+    page = visitor.sign_in()
+    switch = page.get_by_role("switch", name="Cache")
+    expect(switch).to_have_attribute("aria-checked", "false")
+    expect(cache(page).get_by_role("button", name="Purge the cache of default")).to_have_count(0)
+    switch.click()
+    expect(switch).to_have_attribute("aria-checked", "true")
+    assert visitor.ask("GET", "pools/default/cache")["enabled"] is True
+    fill(balancer, "/")
+    expect(cache(page).locator(".hit-ratio")).to_have_text("50.0\u202f%")
+    expect(cache(page)).to_contain_text("1 answer")
+
+
+def test_switching_a_cache_off_that_holds_something_is_confirmed(stage: Stage, balance: Balance, visit: Visit) -> None:
+    balancer = balance([stage.target()], CACHED)
+    visitor = visit(balancer)
+    page = visitor.sign_in()
+    fill(balancer, "/a", "/b")
+    expect(cache(page)).to_contain_text("2 answers")
+    page.get_by_role("switch", name="Cache").click()
+    dialog = page.get_by_role("dialog")
+    expect(dialog).to_contain_text("2 answers will be dropped")
+    button(page, "Switch off").click()
+    expect(page.get_by_role("switch", name="Cache")).to_have_attribute("aria-checked", "false")
+    assert visitor.ask("GET", "pools/default/cache")["enabled"] is False
+
+
+def test_a_cache_is_purged_whole_or_by_path(stage: Stage, balance: Balance, visit: Visit) -> None:
+    balancer = balance([stage.target()], CACHED)
+    visitor = visit(balancer)
+    visitor.provoked = {"status of 422"}
+    page = visitor.sign_in()
+    fill(balancer, "/a", "/b", "/img/1", "/img/2")
+    expect(cache(page)).to_contain_text("4 answers")
+    for choice, path, left in (("One path", "/a", 3), ("Paths that begin with", "/img", 1)):
+        button(page, "Purge the cache of default").click()
+        dialog = page.get_by_role("dialog")
+        dialog.get_by_label(choice).check()
+        dialog.get_by_label("Path", exact=True).fill("no path")
+        button(page, "Purge").click()
+        expect(dialog.get_by_label("Path", exact=True)).to_have_attribute("aria-invalid", "true")
+        dialog.get_by_label("Path", exact=True).fill(path)
+        button(page, "Purge").click()
+        expect(dialog).to_be_hidden()
+        assert visitor.ask("GET", "pools/default/cache")["entries"] == left
+    button(page, "Purge the cache of default").click()
+    button(page, "Purge").click()
+    expect(cache(page)).to_contain_text("0 answers")
+    expect(page.get_by_role("region", name="Activity")).to_contain_text("purged: 1 answers")
+
+
+def test_a_cache_is_tuned(stage: Stage, balance: Balance, visit: Visit) -> None:
+    visitor = visit(balance([stage.target()], CACHED))
+    visitor.provoked = {"status of 422"}
+    page = visitor.sign_in()
+    button(page, "Set the cache of default").click()
+    dialog = page.get_by_role("dialog")
+    expect(dialog.get_by_role("textbox", name="Time")).to_have_value("1h")
+    dialog.get_by_role("textbox", name="Time").fill("soon")
+    button(page, "Apply").click()
+    expect(dialog.locator("#error-ttl")).to_contain_text("must be a duration")
+    dialog.get_by_role("textbox", name="Time").fill("90s")
+    dialog.get_by_label("HTTP caching").check()
+    button(page, "Apply").click()
+    expect(dialog).to_be_hidden()
+    expect(cache(page)).to_contain_text("RFC 9111")
+    found = visitor.ask("GET", "pools/default/cache")
+    assert (found["mode"], found["ttl"]) == ("rfc9111", 90)
+
+
+def test_who_may_only_read_sees_the_cache_and_is_offered_no_change(
+    stage: Stage, balance: Balance, visit: Visit
+) -> None:
+    visitor = visit(balance([stage.target()], CACHED))
+    page = visitor.sign_in(visitor.token(role="read"))
+    expect(cache(page)).to_contain_text("Cache on")
+    expect(cache(page).get_by_role("button")).to_have_count(0)
+    expect(page.get_by_role("switch")).to_have_count(0)
 
 
 # For everybody

@@ -105,23 +105,24 @@ def test_the_udp_sink_sends_a_datagram_for_each_request(stage: Stage, run: Run) 
     assert {line["status"] for line in lines} == {200}
 
 
-def test_the_test_with_a_balancer_in_it_passes() -> None:
-    command = ["-m", "pytest", "-q", "-p", "equipoise.library.pytest_plugin", "-p", "no:cacheprovider", "in_a_test.py"]
-    done = run_python(command, PYTEST_DISABLE_PLUGIN_AUTOLOAD="1", PYTEST_ADDOPTS="-c in_a_test.py")
+def test_the_test_with_a_balancer_in_it_passes(tmp_path: Path) -> None:
+    shutil.copy(EXAMPLES / "library" / "in_a_test.py", tmp_path)  # where it finds no other settings of pytest
+    command = ["-m", "pytest", "-q", "-p", "equipoise.library.pytest_plugin", "in_a_test.py"]
+    done = run_python(tmp_path, command, PYTEST_DISABLE_PLUGIN_AUTOLOAD="1", PYTEST_ADDOPTS="")
     assert "1 passed" in done
 
 
 def test_the_program_with_a_balancer_in_it_runs(stage: Stage) -> None:
-    lines = run_python(["in_a_program.py", stage.target().url]).splitlines()
+    lines = run_python(EXAMPLES / "library", ["in_a_program.py", stage.target().url]).splitlines()
     assert lines[0].startswith("clients connect to http://127.0.0.1:")
     assert lines[1].endswith("'late']")
 
 
-def run_python(words: Sequence[str], **more: str) -> str:
-    """What a program says that ends well, run among the library's examples."""
+def run_python(folder: Path, words: Sequence[str], **more: str) -> str:
+    """What a program says that ends well, run in a folder."""
     done = subprocess.run(
         [sys.executable, *words],
-        cwd=EXAMPLES / "library",
+        cwd=folder,
         env={**environment(), **more},
         capture_output=True,
         text=True,

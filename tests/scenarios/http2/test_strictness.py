@@ -386,7 +386,9 @@ def test_nothing_follows_the_end_of_a_stream(place: Place, kind: str) -> None:
             client.send_frame(PING, 0, bytes(8))
             client.read()
     reset = client.streams[stream].reset
-    assert (client.wait_goaway().code if reset is None else reset) == STREAM_CLOSED
+    # Once it was answered, HEADERS on it are those of a stream that is opened out of order.
+    allowed = {STREAM_CLOSED} if kind == "DATA" else {STREAM_CLOSED, PROTOCOL_ERROR}
+    assert (client.wait_goaway().code if reset is None else reset) in allowed
     assert b"smuggled" not in place.reached()
     place.still_serves()
 

@@ -113,6 +113,8 @@ class Http2Client:
         self.sock = sock or socket.create_connection(("127.0.0.1", port), PATIENCE)
         self.all_open.add(self)
         self.sock.settimeout(PATIENCE)
+        # Frames are said one by one: the last of a window must not wait for the acknowledgement of those before it.
+        self.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self.encoder = hpack.Encoder()
         self.decoder = hpack.Decoder()
         self.frames: list[Frame] = []

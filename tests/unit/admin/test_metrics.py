@@ -10,7 +10,8 @@ from prometheus_client.parser import text_string_to_metric_families as parse_tex
 
 from equipoise.admin.metrics import Metrics
 from equipoise.admin.metrics_reference import METRICS, STATES
-from equipoise.model import Outcome
+from equipoise.model import CacheSpec, Outcome, PoolSpec, World
+from equipoise.runtime.cache_memory import Section, open_store
 from equipoise.runtime.caches import Caches
 from equipoise.runtime.slots import Key, Slots
 from equipoise.runtime.startup import make_memory
@@ -28,6 +29,7 @@ from equipoise.state.ledger import (
     WORKER_WAITING,
     Ledger,
 )
+from tests.support.stores import entry, key
 from tests.unit.runtime.parts import config_of
 
 ROWS = 2
@@ -320,3 +322,24 @@ def test_a_name_with_every_character_that_names_may_have_is_kept(balancer: Balan
 def test_the_start_is_a_time_of_the_wall_clock_that_stays(balancer: Balancer) -> None:
     first, second = (balancer.value("equipoise_start_time_seconds") for _ in range(2))
     assert first == second == balancer.value("process_start_time_seconds")
+
+
+def test_a_cache_is_counted_over_all_workers(balancer: Balancer) -> None:
+    (pool,) = balancer.caches.placed(World(pools=(PoolSpec("p", 0, cache=CacheSpec(enabled=True)),))).pools
+    assert pool.cache_section is not None
+    section = Section(*pool.cache_section)
+    stores = [open_store(balancer.caches.files, section, ROWS, row) for row in range(ROWS)]
+    stores[0].put(key(1), entry(), 1)
+    for store in stores:
+        store.get(key(1), 2)
+        store.get(key(2), 2)
+        store.flush()
+    counts = {name: balancer.value(f"equipoise_cache_{name}", pool="p") for name in ("hits_total", "misses_total")}
+    assert counts == {"hits_total": 2, "misses_total": 2}
+    assert balancer.value("equipoise_cache_entries", pool="p") == 1
+    assert balancer.value("equipoise_cache_max_bytes", pool="p") == 64 * 1024
+
+
+def test_a_cache_that_is_switched_off_has_no_series(balancer: Balancer) -> None:
+    balancer.caches.install(config_of("[pools.p]\ntargets = []"))
+    assert not [name for name, _ in balancer.samples() if name.startswith("equipoise_cache_")]

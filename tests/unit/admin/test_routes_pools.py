@@ -2,7 +2,7 @@ from typing import Any
 
 import pytest
 
-from equipoise.config.edits import RemoveTarget
+from equipoise.config.edits import RemoveTarget, SetCache
 from equipoise.config.overlay import UnknownNameError
 from equipoise.config.problems import ConfigError, Problem
 from equipoise.runtime.changes import ChangeRefusedError
@@ -197,3 +197,102 @@ def test_an_unknown_target_is_not_found(api: Api, method: str, body: object) -> 
 def test_what_the_supervisor_refuses_is_passed_on(api: Api, failure: Exception, status: int) -> None:
     api.board.failure = failure
     assert api.ask("PATCH", FIRST, {"weight": 2}).status == status
+
+
+# The cache
+
+CACHE = f"{POOL}/cache"
+
+
+def test_a_cache_that_is_off_is_read(api: Api) -> None:
+    answer = api.ask("GET", CACHE, role="read")
+    assert (answer.status, answer.get("etag")) == (200, '"1"')
+    assert (answer.json["enabled"], answer.json["mode"], answer.json["ttl"]) == (False, "identical", 60)
+    assert (answer.json["entries"], answer.json["hit_ratio"], answer.json["pool"]) == (0, None, "default")
+    assert answer.json["settings"]["max_bytes"] == "64MiB"
+
+
+def test_a_cache_is_changed_in_what_is_given(api: Api) -> None:
+    body = {"enabled": True, "ttl": "30s", "max_bytes": 2**26, "key_headers": ["accept"], "methods": ["GET"]}
+    answer = api.ask("PUT", CACHE, body)
+    assert (answer.status, answer.get("etag"), answer.json["version"]) == (200, '"2"', 2)
+    assert api.board.edits == [(SetCache("default", body), False)]
+    assert (answer.json["enabled"], answer.json["ttl"]) == (True, 30)
+    assert {**answer.json["settings"], **body, "max_bytes": "64MiB"} == answer.json["settings"]
+
+
+@pytest.mark.parametrize("body", [{}, {"enabled": False}, {"ttl": "60s"}, {"key_headers": "all"}])
+def test_a_cache_as_it_is_keeps_the_version(api: Api, body: dict[str, Any]) -> None:
+    assert api.ask("PUT", CACHE, body).json["version"] == 1
+
+
+@pytest.mark.parametrize(
+    ("body", "place"),
+    [
+        ({"enabled": "yes"}, "enabled"),
+        ({"enabled": None}, "enabled"),
+        ({"mode": "both"}, "mode"),
+        ({"ttl": 30}, "ttl"),
+        ({"ttl": "30"}, "ttl"),
+        ({"ttl": "0s"}, "ttl"),
+        ({"max_bytes": "1KiB"}, "max_bytes"),
+        ({"max_bytes": "1MiB"}, "max_body"),
+        ({"methods": ["GET", "B D"]}, "methods[1]"),
+        ({"store_anyway": ["everything"]}, "store_anyway[0]"),
+        ({"tll": "30s"}, "tll"),
+        ([], "body"),
+    ],
+)
+def test_a_cache_that_is_not_valid_is_refused_with_the_place(api: Api, body: object, place: str) -> None:
+    answer = api.ask("PUT", CACHE, body)
+    assert (answer.status, [error["place"] for error in answer.json["errors"]]) == (422, [place])
+    assert api.board.version == 1
+
+
+@pytest.mark.parametrize(
+    ("query", "purge"),
+    [
+        ("", ("", False)),
+        ("?path=/a%3Fb%3D1", ("/a?b=1", False)),
+        ("?prefix=/img/", ("/img/", True)),
+    ],
+)
+def test_a_cache_is_purged_whole_by_path_or_by_prefix(api: Api, query: str, purge: tuple[str, bool]) -> None:
+    answer = api.ask("DELETE", CACHE + query)
+    assert (answer.status, answer.json) == (200, {"version": 1, "pool": "default", "purged": 0})
+    assert api.board.purges == [("default", *purge)]
+
+
+@pytest.mark.parametrize(
+    ("query", "place"),
+    [
+        ("?path=", "query.path"),
+        ("?path=a", "query.path"),
+        ("?prefix=", "query.prefix"),
+        ("?path=/a&prefix=/b", "query.prefix"),
+    ],
+)
+def test_a_purge_of_something_unclear_is_refused_and_drops_nothing(api: Api, query: str, place: str) -> None:
+    answer = api.ask("DELETE", CACHE + query)
+    assert (answer.status, [error["place"] for error in answer.json["errors"]]) == (422, [place])
+    assert api.board.purges == []
+
+
+def test_a_cache_is_changed_and_purged_only_in_the_version_that_was_meant(api: Api) -> None:
+    for method, body in (("PUT", {"enabled": True}), ("DELETE", None)):
+        assert api.ask(method, CACHE, body, if_match='"7"').status == 412
+    assert (api.board.version, api.board.purges) == (1, [])
+
+
+@pytest.mark.parametrize(("method", "body"), [("GET", None), ("PUT", {"enabled": True}), ("DELETE", None)])
+def test_the_cache_of_a_pool_that_does_not_exist_is_not_found(
+    api: Api, method: str, body: dict[str, Any] | None
+) -> None:
+    answer = api.ask(method, "/v1/pools/nope/cache", body)
+    assert (answer.status, answer.detail) == (404, 'there is no pool "nope"')
+
+
+@pytest.mark.parametrize(("method", "body"), [("PUT", {"enabled": True}), ("DELETE", None)])
+def test_who_may_read_may_not_change_a_cache(api: Api, method: str, body: dict[str, Any] | None) -> None:
+    assert api.ask(method, CACHE, body, role="read").status == 403
+    assert (api.board.version, api.board.purges) == (1, [])

@@ -1,7 +1,7 @@
 import msgspec
 import pytest
 
-from equipoise.config.edits import AddTarget, ChangeTarget, Edit, RemoveTarget, SetAlgorithm, in_words
+from equipoise.config.edits import AddTarget, ChangeTarget, Edit, RemoveTarget, SetAlgorithm, SetCache, in_words
 from equipoise.config.schema import TargetConfig
 
 
@@ -17,6 +17,11 @@ from equipoise.config.schema import TargetConfig
         (ChangeTarget("p", "a"), "target a of pool p changed: nothing"),
         (RemoveTarget("p", "a"), "target a removed from pool p"),
         (SetAlgorithm("p", "random"), "algorithm of pool p is random"),
+        (
+            SetCache("p", {"enabled": True, "ttl": "30s", "methods": ["GET"]}),
+            'cache of pool p changed: enabled = true, ttl = "30s", methods = ["GET"]',
+        ),
+        (SetCache("p", {}), "cache of pool p changed: nothing"),
     ],
 )
 def test_an_edit_is_told_in_one_line(edit: Edit, words: str) -> None:
@@ -32,5 +37,6 @@ def test_edits_survive_the_way_over_json() -> None:
         AddTarget("p", TargetConfig("http://a:1")),
         RemoveTarget("p", "a"),
         SetAlgorithm("p", "random"),
+        SetCache("p", {"ttl": "30s", "key_headers": ["accept"]}),
     ]
     assert msgspec.json.decode(msgspec.json.encode(edits), type=list[Edit]) == edits

@@ -1,9 +1,10 @@
 import msgspec
 import pytest
 
-from equipoise.config.edits import AddTarget, ChangeTarget, Edit, RemoveTarget, SetAlgorithm
+from equipoise.config.edits import AddTarget, ChangeTarget, Edit, RemoveTarget, SetAlgorithm, SetCache
 from equipoise.config.load import parse
 from equipoise.config.overlay import (
+    CacheChange,
     ConflictError,
     Overlay,
     PoolOverlay,
@@ -17,7 +18,7 @@ from equipoise.config.overlay import (
     trimmed,
 )
 from equipoise.config.problems import ConfigError
-from equipoise.config.schema import MAX_SLOTS, Config, TargetConfig
+from equipoise.config.schema import MAX_SLOTS, CacheConfig, Config, TargetConfig
 
 HEAD = 'listen = "127.0.0.1:0"\n'
 AB = '[pools.p]\ntargets = [{ url = "http://10.0.0.1:1", name = "a" }, { url = "http://10.0.0.2:1", name = "b" }]\n'
@@ -91,6 +92,12 @@ def test_another_algorithm_replaces_the_files() -> None:
     assert merge(FILE, after(SetAlgorithm("p", "random"))).pools["p"].algorithm == "random"
 
 
+def test_a_cache_is_changed_in_what_is_given_and_read_as_the_file_would_be() -> None:
+    overlay = after(SetCache("p", {"enabled": True, "ttl": "30s"}), SetCache("p", {"key_headers": ["Accept"]}))
+    assert merge(FILE, overlay).pools["p"].cache == CacheConfig(enabled=True, ttl=30.0, key_headers=("accept",))
+    assert overlay.pools["p"].cache == CacheChange(enabled=True, ttl=30.0, key_headers=("accept",))
+
+
 def test_a_target_that_was_removed_can_be_added_elsewhere() -> None:
     overlay = after(RemoveTarget("p", "a"), AddTarget("p", TargetConfig("http://10.0.0.9:1", "a")))
     merged = merge(FILE, overlay)
@@ -110,6 +117,9 @@ def test_a_target_that_was_removed_can_be_added_elsewhere() -> None:
         [ChangeTarget("p", "a")],
         [ChangeTarget("p", "a", state="up")],
         [SetAlgorithm("p", "random"), SetAlgorithm("p", "least_in_flight")],
+        [SetCache("p", {"enabled": True, "ttl": "5m"}), SetCache("p", {"enabled": False, "ttl": "60s"})],
+        [SetCache("p", {"key_headers": "all", "methods": ["GET", "HEAD", "POST", "QUERY"]})],
+        [SetCache("p", {})],
     ],
 )
 def test_what_leads_back_to_the_file_leaves_nothing(edits: list[Edit]) -> None:
@@ -127,9 +137,19 @@ def test_what_the_file_comes_to_say_is_the_files_again() -> None:
     assert trimmed(file, overlay) == Overlay({"p": PoolOverlay(changed={"a": TargetChange(state="draining")})})
 
 
+def test_what_the_file_comes_to_say_of_a_cache_is_the_files_again() -> None:
+    overlay = after(SetCache("p", {"enabled": True, "ttl": "5m"}))
+    file = parse(f"{HEAD}{AB}[pools.p.cache]\nttl = '5m'", {})
+    assert trimmed(file, overlay) == Overlay({"p": PoolOverlay(cache=CacheChange(enabled=True))})
+
+
 def test_an_overlay_survives_the_way_over_json() -> None:
     overlay = after(
-        AddTarget("p", C), RemoveTarget("p", "b"), ChangeTarget("p", "a", weight=2), SetAlgorithm("p", "random")
+        AddTarget("p", C),
+        RemoveTarget("p", "b"),
+        ChangeTarget("p", "a", weight=2),
+        SetAlgorithm("p", "random"),
+        SetCache("p", {"enabled": True, "key_headers": ["a"], "max_bytes": "1MiB", "keep_stale": "0s"}),
     )
     assert msgspec.json.decode(msgspec.json.encode(overlay), type=Overlay) == overlay
 
@@ -227,6 +247,12 @@ def test_a_name_is_given_once(edits: list[Edit], name: str) -> None:
         (SetAlgorithm("p", "best"), "pools.p.algorithm"),
         (SetAlgorithm("p", "python:no_such_module:Class"), "pools.p.algorithm"),
         (SetAlgorithm("p", 3), "pools.p.algorithm"),  # type: ignore[arg-type]
+        (SetCache("p", {"ttl": 30}), "pools.p.cache.ttl"),
+        (SetCache("p", {"ttl": None}), "pools.p.cache.ttl"),
+        (SetCache("p", {"enabled": "yes"}), "pools.p.cache.enabled"),
+        (SetCache("p", {"mode": "both"}), "pools.p.cache.mode"),
+        (SetCache("p", {"methods": ["GET", "B D"]}), "pools.p.cache.methods[1]"),
+        (SetCache("p", {"tll": "30s"}), "pools.p.cache.tll"),
     ],
 )
 def test_a_value_that_the_file_may_not_have_is_refused_with_its_place(wanted: Edit, place: str) -> None:
@@ -249,6 +275,9 @@ def test_more_targets_than_there_are_slots_are_refused() -> None:
     ("overlay", "place"),
     [
         (PoolOverlay(algorithm="best"), "pools.p.algorithm"),
+        (PoolOverlay(cache=CacheChange(mode="both")), "pools.p.cache.mode"),
+        (PoolOverlay(cache=CacheChange(ttl=0.0)), "pools.p.cache.ttl"),
+        (PoolOverlay(cache=CacheChange(key_headers="some")), "pools.p.cache.key_headers"),
         (PoolOverlay(added={"c": TargetConfig("nonsense", "c")}), "pools.p.targets[2].url"),
         (PoolOverlay(changed={"a": TargetChange(state="gone")}), "pools.p.targets[0].state"),
     ],
@@ -263,6 +292,11 @@ def test_a_good_overlay_from_outside_passes() -> None:
     check_values(merge(FILE, after(AddTarget("p", C), SetAlgorithm("p", "random"))))
 
 
+def test_settings_of_a_cache_that_contradict_each_other_are_found_in_the_whole() -> None:
+    with pytest.raises(ConfigError, match=r"pools\.p\.cache\.max_body"):
+        check_whole(merge(FILE, after(SetCache("p", {"max_bytes": "1MiB"}))))
+
+
 # Differences
 
 
@@ -275,6 +309,14 @@ def test_each_difference_has_its_place_and_both_values() -> None:
     assert differences(FILE, running) == [
         ("pools.p.targets.a.weight", 1, 3),
         ("pools.p.algorithm", "least_in_flight", "random"),
+    ]
+
+
+def test_a_cache_differs_setting_by_setting() -> None:
+    running = merge(FILE, after(SetCache("p", {"enabled": True, "ttl": "90s"})))
+    assert differences(FILE, running) == [
+        ("pools.p.cache.enabled", False, True),
+        ("pools.p.cache.ttl", "1m", "90s"),
     ]
 
 

@@ -78,6 +78,13 @@ def test_the_algorithm_changes(shared: Running) -> None:
     assert shared.set_algorithm("least_in_flight")["algorithm"] == "least_in_flight"
 
 
+def test_the_cache_is_switched_looked_at_and_emptied(shared: Running) -> None:
+    assert shared.set_cache(enabled=True, ttl="30s")["enabled"] is True
+    assert shared.cache()["ttl"] == 30
+    assert shared.purge_cache(prefix="/a")["version"] == shared.status()["version"]
+    assert shared.set_cache(enabled=False)["enabled"] is False
+
+
 def test_a_refused_call_names_the_place_and_has_the_status(shared: Running) -> None:
     with pytest.raises(CallRefusedError, match=r"^weight: input should be greater") as caught:
         shared.change_target("a", weight=0)
@@ -116,6 +123,9 @@ def test_an_event_loop_goes_on_during_a_call(shared: Running) -> None:
         assert (await balancer.change_target("c", weight=2))["weight"] == 2
         assert (await balancer.remove_target("c"))["removed"] == "c"
         assert (await balancer.set_algorithm("least_in_flight"))["pool"] == "default"
+        assert (await balancer.set_cache(enabled=False))["enabled"] is False
+        assert (await balancer.cache())["enabled"] is False
+        assert (await balancer.purge_cache(path="/x"))["version"] == (await balancer.status())["version"]
         assert (await balancer.reload())["changed"] is False
         assert await balancer.token()
         await balancer.wait_until(lambda status: status["pools"])

@@ -198,7 +198,6 @@ def dial_of(talk: Dialogue) -> Dial:
     return dial
 
 
-
 def test_a_target_over_tls_is_asked_by_its_name(make_dialogue: MakeDialogue) -> None:
     talk = make_dialogue(secure())
     asked(talk)

@@ -112,7 +112,7 @@ def test_what_is_said_in_one_turn_is_written_at_once(talk: Dialogue) -> None:
     client, target = both(talk)
     writes: list[bytes] = []
     transport = client.peer.transport
-    transport.protocol.write = lambda data: writes.append(data)
+    transport.protocol.write = writes.append
     with target.at_once():
         target.head(1, [(b":status", b"200")])
         for _ in range(5):

@@ -59,7 +59,8 @@ def test_one_of_two_with_the_same_place_leaves_the_other(streams: Streams) -> No
 
 def test_a_new_stream_is_granted_nothing_yet_and_has_said_nothing() -> None:
     fresh = stream(1)
-    assert not (fresh.received_end or fresh.sent_end or fresh.kept_back or fresh.full or fresh.gone)
+    said = (fresh.received_end, fresh.sent_end, fresh.kept_back, fresh.full, fresh.gone)
+    assert said == (False,) * 5
     assert fresh.pending is None
 
 

@@ -319,7 +319,7 @@ def test_a_client_that_takes_nothing_of_a_tunnel_loses_it(make_dialogue: MakeDia
 
 
 def test_other_streams_go_on_beside_a_tunnel(talk: Dialogue) -> None:
-    client, target = tunnel(talk)
+    client, _target = tunnel(talk)
     client.asks(ask())
     talk.accept().says(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok")
     heard = client.hears()

@@ -233,19 +233,13 @@ def test_a_request_without_a_host_leaves_the_cache_out(talk: CachedDialogue) -> 
         (ok(b"", b"Content-Range: bytes 0-0/9", status=b"206 Partial"), caching.PARTIAL_ANSWER),
         (ok(b"", b"Content-Range: bytes 0-0/9"), caching.PARTIAL_ANSWER),
         (b"HTTP/1.1 200 OK\r\nContent-Length: 4097\r\n\r\n" + bytes(4097), caching.TOO_LARGE),
-        (CHUNKED + chunks(bytes(4000), bytes(97), b"") + b"\r\n", caching.TOO_LARGE),
+        (CHUNKED + chunks(bytes(4000), bytes(97), b""), caching.TOO_LARGE),
         (CHUNKED + chunks(b"ok") + b"0\r\nX-Sum: 1\r\n\r\n", caching.TRAILERS),
     ],
 )
 def test_an_answer_that_is_not_kept_says_why(talk: CachedDialogue, answer: bytes, why: str) -> None:
-    client = talk.client()
-    for _ in range(2):
-        client.says(get(b"/", b"TE: trailers"))
-        if talk.dials:
-            target = talk.accept()
-        assert target.hears()
-        target.says(answer)
-        assert client.hears()
+    target = filled(talk, get(b"/", b"TE: trailers"), answer)
+    asked_target(talk, target, get(b"/", b"TE: trailers"), answer)
     assert talk.stats()["stores"] == 0
     assert talk.cached() == [("miss", why)] * 2
 
@@ -269,9 +263,7 @@ def test_an_answer_that_ends_with_its_connection_is_not_kept(talk: CachedDialogu
         (ok(b"", FRESH, b"Vary: *"), caching.VARY),
     ],
 )
-def test_an_answer_that_rfc9111_does_not_let_be_kept_says_why(
-    web9111: CachedDialogue, answer: bytes, why: str
-) -> None:
+def test_an_answer_that_rfc9111_does_not_let_be_kept_says_why(web9111: CachedDialogue, answer: bytes, why: str) -> None:
     filled(web9111, get(), answer)
     assert (web9111.cached(), web9111.stats()["stores"]) == ([("miss", why)], 0)
 
@@ -301,7 +293,7 @@ def test_the_body_counts_and_not_how_it_came(talk: CachedDialogue) -> None:
     client = talk.client()
     client.says(head, chunks(b"he"), chunks(b"llo") + b"0\r\n\r\n")
     assert heard(client).body == b"by length"
-    assert asked(talk, head + chunks(b"hello", b"") + b"\r\n").body == b"by length"
+    assert asked(talk, head + chunks(b"hello", b"")).body == b"by length"
     client2 = Http2Client(talk)
     client2.asks(b"POST")
     client2.sends(b"hel")
@@ -313,7 +305,7 @@ def test_the_body_counts_and_not_how_it_came(talk: CachedDialogue) -> None:
 
 def test_a_chunked_body_that_was_gathered_goes_up_chunked(talk: CachedDialogue) -> None:
     client = talk.client()
-    client.says(get(b"/", b"Transfer-Encoding: chunked", method=b"POST"), chunks(b"a", b"b", b"") + b"\r\n")
+    client.says(get(b"/", b"Transfer-Encoding: chunked", method=b"POST"), chunks(b"a", b"b", b""))
     head, _, body = talk.accept().hears().partition(b"\r\n\r\n")
     assert b"\r\nTransfer-Encoding: chunked\r\n" in head + b"\r\n"
     assert body == b"2\r\nab\r\n0\r\n\r\n"
@@ -429,7 +421,7 @@ def test_a_chunked_answer_is_stored_without_its_chunks(talk: CachedDialogue) -> 
 def test_a_chunked_answer_that_comes_at_once_has_a_length(talk: CachedDialogue) -> None:
     client = talk.client()
     client.says(get())
-    talk.accept().says(CHUNKED + chunks(b"all", b"") + b"\r\n")
+    talk.accept().says(CHUNKED + chunks(b"all", b""))
     answer = heard(client)
     assert (answer.one(b"content-length"), answer.one(b"transfer-encoding"), answer.body) == (b"3", None, b"all")
     assert asked(talk, get()).body == b"all"
@@ -721,6 +713,20 @@ def test_a_range_that_is_not_stored_is_passed_on_and_not_taken_for_the_whole(web
     )
     _, got = asked_target(web9111, target, get(), ok(b"stored", FRESH))
     assert got.body == b"stored"
+
+
+@pytest.mark.parametrize("odd", [get(b"/", b"Range: x"), get(method=b"HEAD")])
+def test_what_cannot_be_stored_is_not_waited_for(web9111: CachedDialogue, odd: bytes) -> None:
+    """Otherwise one client could have every second fetch of the others go alone."""
+    client = web9111.client()
+    client.says(odd)
+    first = web9111.accept()
+    clients = waiting_clients(web9111)
+    first.says(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n%b\r\n\r\n" % FRESH)
+    assert client.hears()
+    assert (web9111.waiting(), web9111.cached()) == (3, [("miss", "partial" if b"Range" in odd else "method")])
+    web9111.accept().says(ok(b"whole", FRESH))
+    assert [heard(each).body for each in clients] == [b"whole"] * 4
 
 
 def test_query_is_answered_for_the_same_body_only(web9111: CachedDialogue) -> None:

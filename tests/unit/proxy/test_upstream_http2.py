@@ -147,7 +147,7 @@ def test_a_target_that_moved_is_asked_on_new_connections_and_finishes_on_the_old
 
 def test_an_idle_connection_to_a_target_that_left_is_closed(make_dialogue: MakeDialogue) -> None:
     talk = make_dialogue(web2())
-    client, there = both(talk)
+    _client, there = both(talk)
     there.answers(1)
     there.hears()
     talk.apply(pool(h2c("b", 2)))
@@ -551,7 +551,7 @@ def test_a_grpc_call_with_a_deadline_has_no_other(make_dialogue: MakeDialogue) -
 
 def test_a_stream_of_grpc_messages_may_be_silent_for_long(make_dialogue: MakeDialogue) -> None:
     talk = make_dialogue(only2(), limits=limits(response_timeout=5.0))
-    client, there = both(talk, ask(b"POST", b"/", *GRPC))
+    _client, there = both(talk, ask(b"POST", b"/", *GRPC))
     there.head(1, [(b":status", b"200"), (b"content-type", b"application/grpc")])
     talk.pass_time(15)
     assert Reset(1, CANCEL) not in there.hears()
@@ -561,7 +561,7 @@ def test_a_stream_of_grpc_messages_may_be_silent_for_long(make_dialogue: MakeDia
 
 def test_a_grpc_call_that_is_not_answered_at_all_is_unavailable(make_dialogue: MakeDialogue) -> None:
     talk = make_dialogue(only2(), limits=limits(response_timeout=5.0))
-    client, there = both(talk, ask(b"POST", b"/", *GRPC))
+    _client, there = both(talk, ask(b"POST", b"/", *GRPC))
     talk.pass_time(5.2)
     assert there.hears() == [Reset(1, CANCEL)]
     assert talk.record.error == "response_timeout (upstream)"
@@ -594,7 +594,7 @@ def test_a_target_that_answers_the_ping_may_take_its_time(make_dialogue: MakeDia
 
 def test_a_target_that_says_something_is_not_asked(make_dialogue: MakeDialogue) -> None:
     talk = make_dialogue(only2(), limits=limits(response_timeout=600.0))
-    client, there = both(talk)
+    _client, there = both(talk)
     there.head(1, [(b":status", b"200")])
     for _ in range(4):
         talk.pass_time(15)
@@ -617,7 +617,7 @@ def test_an_idle_connection_is_closed_before_most_targets_would(talk: Dialogue) 
 
 
 def test_a_target_that_does_not_read_the_goodbye_is_cut(talk: Dialogue) -> None:
-    client, there = both(talk)
+    _client, there = both(talk)
     there.answers(1)
     there.peer.stops_reading()
     talk.pass_time(55.2)

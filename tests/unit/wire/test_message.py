@@ -45,9 +45,7 @@ def pairs_of(fields: list[Header]) -> list[Pair]:
 
 def test_a_request_is_its_line_and_its_fields() -> None:
     head = request2(*HEAD[:3], (b":path", b"/a?b"), (b"accept", b"*/*"), (b"x-empty", b""))
-    assert b"".join(request_lines(head, True)) == (
-        b"GET /a?b HTTP/1.1\r\nHost: x\r\naccept: */*\r\nx-empty: \r\n"
-    )
+    assert b"".join(request_lines(head, True)) == (b"GET /a?b HTTP/1.1\r\nHost: x\r\naccept: */*\r\nx-empty: \r\n")
 
 
 def test_the_host_is_the_authority_and_is_said_once() -> None:
@@ -158,9 +156,7 @@ def test_a_known_length_is_said() -> None:
 
 def test_an_answer_is_its_line_and_its_fields() -> None:
     head = response2((b"x", b"a:b"), (b"set-cookie", b"c"), (b"set-cookie", b"d"), status=b"404")
-    assert b"".join(response_lines(head)) == (
-        b"HTTP/1.1 404 Not Found\r\nx: a:b\r\nset-cookie: c\r\nset-cookie: d\r\n"
-    )
+    assert b"".join(response_lines(head)) == (b"HTTP/1.1 404 Not Found\r\nx: a:b\r\nset-cookie: c\r\nset-cookie: d\r\n")
 
 
 def test_a_status_without_a_name_has_an_empty_reason() -> None:
