@@ -57,6 +57,7 @@ class End:
         self.peer = peer
         self.codec = h2.connection.H2Connection(h2.config.H2Configuration(client_side=client, header_encoding=None))
         self.codec.local_settings = h2.settings.Settings(client=client, initial_values=dict(values))
+        self.codec.max_inbound_frame_size = self.codec.local_settings.max_frame_size
         self.codec.initiate_connection()
         self.streams: dict[int, Exchange] = {}
         # Bytes that came and were not granted anew.

@@ -122,6 +122,9 @@ def llhttp(new: Callable[[], Head], data: bytes) -> Reading:
     if reading.line:
         status = b"" if new is new_request else b"%d" % parser.get_status_code()
         reading.line = (parser.get_method(), events.target) if new is new_request else (status,)
+        if status[:1] == b"1":
+            # It waits for the body of an interim answer that it does not know; none has one (RFC 9110 15.2).
+            reading.complete, reading.body = 1, b""
         if new is new_response and not reading.chunked and reading.length < 0 and status[:1] != b"1":
             reading.complete = reading.complete or 1  # until the connection closes, which httptools cannot be told
     return without_framing(reading)
@@ -198,7 +201,7 @@ STRICTER = [
     Stricter(
         new_request,
         "invalid request target",
-        rb"[^\r]*#|(?!OPTIONS)[^\r]* \* |[^ ]* (?!https?://)[a-z]",
+        rb"[^\r]*#|[^ ]* (?!/|https?://)",
         b"GET /#a HTTP/1.1" + HOST + b"\r\n",
         "a fragment is no part of a target (RFC 9112 3.2), and a cache or a router that cuts it off sees another one; "
         "`*` belongs to OPTIONS; we carry no scheme but http and https",

@@ -54,6 +54,17 @@ class Balancer:
         self.memory.close()
 
 
+class SmallCaches:
+    """A worker's maker of stores, for one section."""
+
+    def __init__(self) -> None:
+        self._balancer = Balancer(rows=1)
+        self.section = (self._balancer.section.start, self._balancer.section.max_bytes)
+
+    def open(self, _section: tuple[int, int]) -> Store:
+        return self._balancer.worker()
+
+
 def fork(run: Callable[[], object]) -> int:
     """A child process that does `run` and leaves with 0; its pid. An exception leaves with 1."""
     pid = os.fork()

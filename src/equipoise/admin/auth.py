@@ -128,7 +128,8 @@ class Verifier:
             raise TokenError(str(error)) from error
         try:
             payload = self._signatures.decode(token, key, algorithms=[self._rules.algorithm])
-            return msgspec.json.decode(payload, type=Claims)
+            # As text: of bytes, msgspec would not look at the UTF-8 of claims that it passes over.
+            return msgspec.json.decode(payload.decode(), type=Claims)
         except Exception as error:  # a hostile token may make the libraries raise anything; it is invalid then
             raise TokenError(f"{type(error).__name__}: {error}") from error
 

@@ -331,8 +331,8 @@ def test_a_cache_is_counted_over_all_workers(balancer: Balancer) -> None:
     stores = [open_store(balancer.caches.files, section, ROWS, row) for row in range(ROWS)]
     stores[0].put(key(1), entry(), 1)
     for store in stores:
-        store.get(key(1), 2)
-        store.get(key(2), 2)
+        store.count(True)
+        store.count(False)
         store.flush()
     counts = {name: balancer.value(f"equipoise_cache_{name}", pool="p") for name in ("hits_total", "misses_total")}
     assert counts == {"hits_total": 2, "misses_total": 2}

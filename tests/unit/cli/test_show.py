@@ -16,6 +16,8 @@ from equipoise.cli.show import (
     marks_for,
     milliseconds,
     moment,
+    percent,
+    size,
     table,
 )
 
@@ -34,6 +36,26 @@ def test_a_duration_has_its_two_largest_units(seconds: float, text: str) -> None
 )
 def test_milliseconds_show_what_tells_something(value: float | None, text: str) -> None:
     assert milliseconds(value) == text
+
+
+@pytest.mark.parametrize(
+    ("octets", "text"),
+    [
+        (0, "0 B"),
+        (1023, "1023 B"),
+        (1024, "1.0 KiB"),
+        (1536, "1.5 KiB"),
+        (67108864, "64.0 MiB"),
+        (1 << 52, "4096.0 TiB"),
+    ],
+)
+def test_a_size_has_the_largest_unit_that_leaves_something(octets: int, text: str) -> None:
+    assert size(octets) == text
+
+
+@pytest.mark.parametrize(("ratio", "text"), [(None, "-"), (0.0, "0.0 %"), (0.9354, "93.5 %"), (1.0, "100.0 %")])
+def test_a_ratio_is_shown_in_percent(ratio: float | None, text: str) -> None:
+    assert percent(ratio) == text
 
 
 def test_a_count_agrees_with_its_word() -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from equipoise.config.edits import AddTarget, ChangeTarget, RemoveTarget, SetAlgorithm
+from equipoise.config.edits import AddTarget, ChangeTarget, RemoveTarget, SetAlgorithm, SetCache
 from equipoise.config.load import parse
 from equipoise.config.overlay import ConflictError, Overlay, UnknownNameError
 from equipoise.config.problems import ConfigError
@@ -349,3 +349,55 @@ def test_a_file_that_does_not_go_together_with_the_changes_is_refused(tmp_path: 
         assert running.targets == [A, B, "c"]
 
     play(tmp_path, test)
+
+
+# Caches
+
+CACHED = '[pools.p.cache]\nenabled = true\nmax_bytes = "1MiB"\nmax_body = "4KiB"'
+
+
+def sections(running: Running) -> list[tuple[int, int] | None]:
+    """As the workers were told last."""
+    return [pool.cache_section for pool in running.supervisor.workers.world.pools]
+
+
+def test_a_cache_has_memory_for_as_long_as_it_is_switched_on(tmp_path: Path) -> None:
+    async def test(running: Running) -> None:
+        assert sections(running) == [None]
+        await running.changes.edit(SetCache("p", {"enabled": True, "max_bytes": "1MiB", "max_body": "4KiB"}))
+        assert sections(running) == [(0, 1 << 20)]
+        await running.changes.edit(SetCache("p", {"ttl": "5m"}))
+        assert sections(running) == [(0, 1 << 20)]
+        await running.changes.edit(SetCache("p", {"enabled": False}))
+        assert (sections(running), running.supervisor.caches.counts()) == ([None], {})
+
+    play(tmp_path, test)
+
+
+def test_memory_is_given_to_the_next_once_all_workers_have_let_go(tmp_path: Path) -> None:
+    async def test(running: Running) -> None:
+        await running.changes.edit(SetCache("p", {"max_bytes": "2MiB"}))
+        assert sections(running) == [(1 << 20, 2 << 20)]
+        await running.changes.edit(SetCache("p", {"max_bytes": "1MiB"}))
+        assert sections(running) == [(0, 1 << 20)]
+
+    play(tmp_path, test, file=text(more=CACHED))
+
+
+def test_a_refused_change_leaves_the_cache_as_it_was(tmp_path: Path) -> None:
+    async def test(running: Running) -> None:
+        running.supervisor.caches._memory = None  # type: ignore[assignment]  # there is none left
+        with pytest.raises(ChangeRefusedError):
+            await running.changes.edit(SetCache("p", {"max_bytes": "2MiB"}))
+        assert (sections(running), running.supervisor.version) == ([(0, 1 << 20)], 1)
+
+    play(tmp_path, test, file=text(more=CACHED))
+
+
+def test_a_change_of_a_cache_that_cannot_be_had_is_refused_with_every_place(tmp_path: Path) -> None:
+    async def test(running: Running) -> None:
+        with pytest.raises(ConfigError, match=r"pools\.p\.cache\.max_body"):
+            await running.changes.edit(SetCache("p", {"max_body": "1MiB"}))
+        assert running.supervisor.version == 1
+
+    play(tmp_path, test, file=text(more=CACHED))

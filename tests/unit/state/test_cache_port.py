@@ -93,7 +93,7 @@ def test_a_tick_shows_the_counts_and_gives_up_leaders_that_take_too_long(fixture
     port, waiting = fixture.port(), Waiting()
     assert port.flights.enter(KEY, Waiting(), 10, 100, 0) == LEAD
     assert port.flights.enter(KEY, waiting, 11, 100, 0) == FOLLOW
-    port.store.get(KEY, 12)
+    port.store.count(False)
     port.tick(50)
     assert (waiting.told, fixture.balancer.supervisor.stats()["misses"]) == ([], 1)
     port.tick(200)

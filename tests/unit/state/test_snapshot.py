@@ -4,11 +4,12 @@ from collections.abc import Callable
 
 import pytest
 
-from equipoise.model import LimitsSpec, RetrySpec, RouteSpec, TargetSpec, TargetState, World
+from equipoise.model import CacheSpec, LimitsSpec, RetrySpec, RouteSpec, TargetSpec, TargetState, World
 from equipoise.policy.balance import ALGORITHMS, Algorithm, Loads, RoundRobin
 from equipoise.state.ledger import Ledger
 from equipoise.state.snapshot import Makers, Snapshot, build, choosable
 from tests.support.ledgers import ledgers, pool, target, world
+from tests.support.stores import SmallCaches
 
 UP, DOWN, DRAINING = TargetState.UP, TargetState.DOWN, TargetState.DRAINING
 
@@ -25,7 +26,7 @@ def ledger() -> Ledger:
 @pytest.fixture
 def built(ledger: Ledger) -> Callable[..., Snapshot]:
     def from_world(belief: World, before: Snapshot | None = None) -> Snapshot:
-        return build(belief, before, ledger, Makers(make))
+        return build(belief, before, ledger, Makers(make, store=CACHES.open))
 
     return from_world
 
@@ -87,6 +88,22 @@ def test_a_budget_with_other_rules_is_another_budget(built: Callable[..., Snapsh
     after = built(world(pool(target("a", 1), retry=RetrySpec(budget=0.5))), before)
     assert after.pools["web"].budget is not before.pools["web"].budget
     assert after.pools["web"].budget.share == 0.5
+
+
+CACHES = SmallCaches()
+CACHED = {"cache": CacheSpec(enabled=True), "cache_section": CACHES.section}
+
+
+def test_a_cache_outlives_a_change_of_the_targets(built: Callable[..., Snapshot]) -> None:
+    before = built(world(pool(target("a", 1), **CACHED)))
+    after = built(world(pool(target("b", 2), **CACHED)), before)
+    assert before.pools["web"].cache is not None
+    assert after.pools["web"].cache is before.pools["web"].cache
+
+
+def test_a_cache_that_is_switched_off_is_none(built: Callable[..., Snapshot]) -> None:
+    before = built(world(pool(target("a", 1), **CACHED)))
+    assert built(world(pool(target("a", 1))), before).pools["web"].cache is None
 
 
 def test_another_algorithm_is_made_anew(built: Callable[..., Snapshot]) -> None:
