@@ -58,8 +58,11 @@ def _check(verifier: Verifier, token: str) -> None:
     except TokenError as error:
         assert error.public in {"token expired", "token invalid"}
         return
-    options: Any = {"verify_exp": False, "verify_nbf": False, "verify_iat": False, "verify_aud": False}
-    claims = jwt.decode(token, SECRET, algorithms=["HS256"], options={**options, "require": ["exp"]})
+    options: Any = {
+        **dict.fromkeys(("verify_exp", "verify_nbf", "verify_iat", "verify_aud"), False),
+        "require": ["exp"],
+    }
+    claims = jwt.decode(token, SECRET, algorithms=["HS256"], options=options)
     assert jwt.get_unverified_header(token)["alg"] == "HS256"
     assert isinstance(claims["exp"], int | float)
     assert claims["exp"] > NOW - LEEWAY

@@ -10,7 +10,7 @@ from typing import Final
 import h11
 
 from equipoise.wire.http2_errors import Http2Error
-from tests.support.dialogue import GET, Dialogue, only
+from tests.support.dialogue import CLIENT, GET, Dialogue, only
 from tests.support.http2_peer import Http2Peer, http2_client, only2
 from tests.support.transport import Peer
 from tests.support.wire import dialogue, new_request
@@ -34,8 +34,9 @@ class Origin:
         for _ in range(ROUNDS):
             while self.talk.loop.dials:
                 self.connections.append((self.talk.accept(), h11.Connection(h11.SERVER, 64 * 1024)))
-            # A list, since each of them is to be asked: an answer may bring the next request elsewhere.
-            if not any([self._serve_one(peer, codec) for peer, codec in self.connections]):
+            # Each of them is asked: an answer may bring the next request elsewhere.
+            answered = [self._serve_one(peer, codec) for peer, codec in self.connections]
+            if True not in answered:
                 return
 
     def _serve_one(self, peer: Peer, codec: h11.Connection) -> bool:
@@ -131,7 +132,8 @@ def _next_client(talk: Dialogue) -> None:
             talk.accept().says(answer)
         else:
             for peer in talk.peers:
-                if peer.transport.peername[0] != "192.0.2.1" and not peer.transport.lost and peer.hears().count(GET[:5]):
+                is_target = peer.transport.peername[0] != CLIENT and not peer.transport.lost
+                if is_target and GET[:5] in peer.hears():
                     peer.says(answer)
     heard = second.hears()
     assert heard.endswith(MARK) or heard[9:12] in {b"502", b"503"}, heard

@@ -108,7 +108,7 @@ def _is_over(budget: Budget, count: int, begin: float) -> bool:
 
 
 def run_guided(name: str, longest: int, budget: Budget, seed: int) -> Outcome:
-    """A run by atheris, in a process of its own; what it finds worth keeping stays below build/fuzz for the next run."""
+    """A run by atheris, in a process of its own; what it finds worth keeping stays below build/fuzz."""
     folder = WORK / name
     found, seeds = folder / "corpus", folder / "seeds"
     for each in (found, seeds):

@@ -8,7 +8,7 @@ import sys
 import traceback
 from pathlib import Path
 
-import atheris
+import atheris  # type: ignore[import-untyped]  # it has no annotations
 
 
 def main() -> None:

@@ -43,7 +43,7 @@ def check_hpack(data: bytes) -> None:
 
 
 def check_rules(data: bytes) -> None:
-    """A header list, whose fields are put together by `FIELD` and `VALUE`; the first byte says whether a body follows."""
+    """A header list, put together by `FIELD` and `VALUE`; the first byte says whether a body follows."""
     fields = fields_of(data[1:])
     end_stream = data[:1] != b"\x01"
     check_downgrade(fields, end_stream)

@@ -12,6 +12,7 @@ UNIT = ROOT / "tests" / "unit"
 # Module -> why no unit test of its own, and what tests it instead.
 WITHOUT_UNIT_TEST: dict[str, str] = {
     "__main__.py": "one line; the scenarios start everything through it",
+    "proxy/attempts.py": "a base class of the exchange, which test_exchange and test_pairs drive",
     "runtime/probe_error.py": "two exceptions without logic; test_health_checks meets both",
 }
 
@@ -26,6 +27,7 @@ WITHOUT_MODULE: dict[str, str] = {
     "deploy/test_kubernetes.py": "the manifests in deploy/kubernetes",
     "deploy/test_systemd.py": "the unit in deploy/systemd",
     "docs/test_docs.py": "the links, configurations and commands that the documentation shows",
+    "proxy/test_pairs.py": "the four pairs of protocols, through the whole data path",
     "test_build.py": "setup.py, compiled_modules.py and the installation they make",
 }
 

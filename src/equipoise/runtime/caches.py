@@ -9,6 +9,7 @@ It is given back when all workers act on a world without it, and is empty for wh
 
 import asyncio
 import time
+from contextlib import suppress
 from typing import Final
 
 from msgspec import structs
@@ -58,22 +59,21 @@ class Caches:
             CacheMemoryError: the memory cannot grow, or so little of it is no cache; nothing was changed.
         """
         wanted = {name: pool.cache.max_bytes for name, pool in config.pools.items() if pool.cache.enabled}
-        taken: dict[str, Section] = {}
+        taken: dict[str, tuple[Section, Store]] = {}
         for name, max_bytes in wanted.items():
             if self._has(name, max_bytes) or self._left_of(name, max_bytes) is not None:
                 continue
             try:
-                taken[name] = self._memory.take(max_bytes)
+                taken[name] = self._take(max_bytes)
             except (OSError, ValueError) as error:
-                for section in taken.values():
+                for section, _ in taken.values():
                     self._memory.free(section)
                 raise CacheMemoryError(f"pool {name} gets no memory for its cache: {error}") from error
         for name in list(self._sections):
             if not self._has(name, wanted.get(name, 0)):
                 self._left.append((name, self._sections.pop(name), self._stores.pop(name)))
-        for name, section in taken.items():
-            self._sections[name] = section
-            self._stores[name] = self._memory.store(section)
+        for name, (section, store) in taken.items():
+            self._sections[name], self._stores[name] = section, store
         for name in wanted.keys() - self._sections.keys():
             self._take_back(name, wanted[name])
 
@@ -90,11 +90,13 @@ class Caches:
             self._memory.free(section)
         self._left.clear()
 
-    def release(self, row: int) -> None:
-        """A worker is dead: others may fetch what it was fetching."""
-        for store in self._stores.values():
-            # A shard that is busy keeps the claims of the dead until their deadline.
-            store.release(row)
+    def release(self, row: int) -> bool:
+        """A worker is dead: others may fetch what it was fetching.
+
+        Returns:
+            False when a shard was busy, which keeps the claims of the dead: to be called again.
+        """
+        return all([store.release(row) for store in self._stores.values()])
 
     def counts(self) -> dict[str, dict[str, int]]:
         """As `Store.stats`, for each pool whose cache is switched on."""
@@ -155,6 +157,15 @@ class Caches:
     def close(self) -> None:
         """Hand the memory down to nobody any more."""
         self._memory.close()
+
+    def _take(self, max_bytes: int) -> tuple[Section, Store]:
+        section = self._memory.take(max_bytes)
+        try:
+            return section, self._memory.store(section)
+        except OSError:
+            with suppress(OSError):  # what cannot be mapped was never written to
+                self._memory.free(section)
+            raise
 
     def _is_whole(self, store: Store) -> bool:
         """Whether its section is a cache's still."""

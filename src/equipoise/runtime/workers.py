@@ -56,6 +56,9 @@ QUICK_DEATHS: Final = 3
 BACKOFF: Final = 0.5
 BACKOFF_MAX: Final = 5.0
 # Theirs to ignore: Ctrl-C and service managers signal the whole group, and the supervisor tells the workers what to do.
+# A part of the cache that somebody changes keeps the claims of the dead: how often, and how soon, they are freed anew.
+RELEASES: Final = 40
+RELEASE_PAUSE: Final = 0.05
 _BLOCKED: Final = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1)
 
 
@@ -320,6 +323,11 @@ class Workers:
         if not self._stopping:
             asyncio.get_running_loop().call_later(SILENCE, process.popen.kill)
 
+    def _release_claims(self, row: int, times: int) -> None:
+        """Lets others fetch what a dead worker was fetching; its successor may lose a claim, which costs a fetch."""
+        if not self._place.caches.release(row) and times:
+            asyncio.get_running_loop().call_later(RELEASE_PAUSE, self._release_claims, row, times - 1)
+
     def _on_death(self, process: _Process) -> None:
         loop = asyncio.get_running_loop()
         loop.remove_reader(process.pidfd)
@@ -328,7 +336,7 @@ class Workers:
         process.channel.close()
         del self._alive[process.row]
         self._place.memory.ledger.clear_row(process.row)
-        self._place.caches.release(process.row)
+        self._release_claims(process.row, RELEASES)
         for waiter in list(self._waiters):
             waiter.answered(process)
         if self._stopping:

@@ -59,6 +59,8 @@ class Flights:
         self._flights: dict[bytes, Flight] = {}
         self._elsewhere: dict[bytes, Flight] = {}
         self._ended: deque[Flight] = deque()
+        # Claims that are over and still stand, since their shard was busy: key, beginning, outcome, pass_until.
+        self._owed: list[tuple[bytes, i64, i64, i64]] = []
         self._is_passing_on = False
 
     def enter(self, key: bytes, follower: Follower, now: i64, until: i64, seen_ns: i64) -> i64:
@@ -105,7 +107,8 @@ class Flights:
             now: monotonic clock, nanoseconds.
             pass_until: with UNSHARED, until when nobody is to wait for this key.
         """
-        self._store.end(key, begun_ns, outcome, pass_until)
+        if not self._store.end(key, begun_ns, outcome, pass_until):
+            self._owed.append((key, begun_ns, outcome, pass_until))
         flight = self._flights.get(key)
         if flight is None or flight.begun_ns != begun_ns:
             return  # it took too long, and another one leads
@@ -138,6 +141,11 @@ class Flights:
 
     def tick(self, now: i64) -> None:
         """Gives up leaders of this worker whose time is up, and lets go who waited as long; called now and then."""
+        if self._owed:
+            owed, self._owed = self._owed, []
+            for key, begun_ns, outcome, pass_until in owed:
+                if not self._store.end(key, begun_ns, outcome, pass_until):
+                    self._owed.append((key, begun_ns, outcome, pass_until))
         for flight in list(self._flights.values()):
             if flight.until_ns <= now and flight.begun_ns:
                 self._pass_on(flight, now)

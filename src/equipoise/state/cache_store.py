@@ -220,7 +220,7 @@ class Store:
             return FOLLOW
         return ALONE if state == PASSING else LEAD
 
-    def end(self, key: bytes, begun_ns: i64, outcome: i64, pass_until: i64) -> None:
+    def end(self, key: bytes, begun_ns: i64, outcome: i64, pass_until: i64) -> bool:
         """The one that was told LEAD is done.
 
         Args:
@@ -228,18 +228,22 @@ class Store:
             begun_ns: the `now` of its `begin`.
             outcome: STORED, FAILED or UNSHARED.
             pass_until: with UNSHARED, until when nobody is to wait for this key; monotonic clock.
+
+        Returns:
+            False when the shard is busy: the claim stands, and others wait for nobody until it is ended after all.
         """
         name = name_of(key)
         number = int(name % self._shard_count)
         if not self._is_open:
-            return
+            return True
         if not self._locks.take(number):
-            self._counts[BUSY] += 1  # the deadline ends it
-            return
+            self._counts[BUSY] += 1
+            return False
         claims = self._claims[number]
         if claims.end(name, self._row, begun_ns) and outcome == UNSHARED:
             claims.let_pass(name, begun_ns, pass_until)
         self._locks.give(number)
+        return True
 
     def release(self, row: int) -> bool:
         """Supervisor, when a worker is dead: others may fetch what it was fetching. False when a shard is busy."""

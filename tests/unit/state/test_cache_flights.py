@@ -1,10 +1,15 @@
 """Who leads, who follows, and who goes next; in one worker and over two."""
 
+import os
+import signal
+from functools import partial
+
 import pytest
 
 from equipoise.state.cache_flights import Flights, Follower
 from equipoise.state.cache_store import ALONE, FAILED, FOLLOW, LEAD, READY, STORED, UNSHARED
-from tests.support.stores import Balancer, entry, key
+from equipoise.state.cache_lock import Locks
+from tests.support.stores import Balancer, entry, fork, key, kill
 
 KEY = key("k")
 UNTIL = 1_000
@@ -32,6 +37,26 @@ class FailsAtOnce(Follower):
         assert verdict == LEAD
         self.order.append(self.number)
         self.flights.end(KEY, now, FAILED, now, 0)
+
+
+class Held:
+    """Another process in the middle of a change of all shards."""
+
+    def __init__(self, balancer: Balancer) -> None:
+        self.locks = Locks(balancer.memory.files[1], balancer.section.start)
+        read, write = os.pipe()
+        self.pid = fork(partial(self._hold, write))
+        os.read(read, 1)
+        for end in (read, write):
+            os.close(end)
+
+    def _hold(self, write: int) -> None:
+        assert self.locks.take(0)
+        os.write(write, b"x")
+        signal.pause()
+
+    def let_go(self) -> None:
+        kill(self.pid)
 
 
 @pytest.fixture
@@ -212,3 +237,38 @@ def test_without_a_cache_all_go_alone(flights: Flights, others: Flights) -> None
     flights.close(5)
     assert told(waiting) == [[ALONE]] * 2
     assert not flights.is_watching()
+
+
+def test_a_fetch_that_ends_while_the_shard_is_busy_is_ended_at_a_tick(
+    balancer: Balancer, flights: Flights, others: Flights
+) -> None:
+    """Its claim would let all others wait for nobody until its deadline."""
+    leader = Waits()
+    assert flights.enter(KEY, leader, 1, UNTIL, 0) == LEAD
+    held = Held(balancer)
+    flights.end(KEY, 1, FAILED, 2, 0)
+    held.let_go()
+    assert others.enter(KEY, Waits(), 2, UNTIL, 0) == FOLLOW
+    flights.tick(3)
+    assert flights.enter(KEY, leader, 4, UNTIL, 0) == LEAD
+
+
+def test_nobody_waits_for_one_leader_after_the_other(flights: Flights) -> None:
+    flights.enter(KEY, Waits(), 1, 101, 0)
+    early, late = join(flights, 2, now=2), join(flights, 1, now=60)
+    flights.tick(101)
+    assert (told(early), told(late)) == ([[LEAD], []], [[]])
+    flights.tick(102)
+    assert (told(early), told(late)) == ([[LEAD], [ALONE]], [[]])
+    flights.tick(160)
+    assert told(late) == [[ALONE]]
+
+
+def test_one_who_waits_for_another_worker_is_let_go_too(flights: Flights, others: Flights) -> None:
+    flights.enter(KEY, Waits(), 1, UNTIL * 10, 0)
+    waiting = Waits()
+    assert others.enter(KEY, waiting, 2, 102, 0) == FOLLOW
+    others.tick(101)
+    assert (waiting.told, others.is_watching()) == ([], True)
+    others.tick(102)
+    assert (waiting.told, others.is_watching()) == ([ALONE], False)

@@ -1,6 +1,7 @@
 """What a worker believes, made from a world."""
 
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 
@@ -91,7 +92,7 @@ def test_a_budget_with_other_rules_is_another_budget(built: Callable[..., Snapsh
 
 
 CACHES = SmallCaches()
-CACHED = {"cache": CacheSpec(enabled=True), "cache_section": CACHES.section}
+CACHED: dict[str, Any] = {"cache": CacheSpec(enabled=True), "cache_section": CACHES.section}
 
 
 def test_a_cache_outlives_a_change_of_the_targets(built: Callable[..., Snapshot]) -> None:
