@@ -25,7 +25,7 @@ SOURCES := $(sort $(shell find src -name '*.py' -o -name py.typed -o -path '*/st
 SOURCE_LIST := build/sources.txt
 $(shell mkdir -p build; echo '$(SOURCES)' | cmp -s - $(SOURCE_LIST) || echo '$(SOURCES)' > $(SOURCE_LIST))
 
-.PHONY: help demo test check lint types test-compiled test-interpreted bench compile lock format clean no-stale-extensions system-packages vendor
+.PHONY: help demo test check lint types test-compiled test-interpreted bench compile lock format clean docs llms package no-stale-extensions system-packages vendor
 
 help: ## List the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 20
@@ -77,8 +77,25 @@ $(PEERS): benchmarks/requirements.lock
 	@touch $@
 
 bench: compile $(PEERS) ## Benchmarks beside the peers (ARGS=--help lists the options); results go to benchmarks/results
-	@.ci/system-packages nginx haproxy wrk nghttp2-client nghttp2-server nghttp2-proxy apache2-utils
+	@.ci/system-packages nginx haproxy wrk nghttp2-client nghttp2-server nghttp2-proxy apache2-utils varnish
 	@$(BIN)/python -m benchmarks $(ARGS)
+
+# Documentation and packages ###########################################################################################
+
+# The site's generator is a tool for this alone, in an environment of its own.
+SITE := build/docs-venv
+
+docs: ## The documentation as a site in build/site; a link that leads nowhere is an error
+	@.ci/make-venv $(PYTHON) $(SITE)
+	@$(SITE)/bin/python -m pip install -qq --disable-pip-version-check "$$($(SITE)/bin/python .ci/docs_pages.py --needs)"
+	@$(SITE)/bin/python .ci/docs_pages.py build/docs-pages
+	@$(SITE)/bin/zensical build --clean --strict
+
+llms: ## llms.txt, the map of the documentation for language models
+	@$(PYTHON) .ci/docs_pages.py --llms >llms.txt
+
+package: ## sdist and wheel into dist, each installed into an empty environment and tried (some minutes)
+	@.ci/package $(PYTHON) dist
 
 # Checks ###############################################################################################################
 

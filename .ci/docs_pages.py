@@ -48,9 +48,7 @@ def stage(folder: Path) -> None:
 
 def on_site(path: Path) -> Path:
     """Where a file is on the site, and for a folder the page that lists it."""
-    if path.is_relative_to(DOCS):
-        return path.relative_to(DOCS)
-    place = Path("project") / path.relative_to(ROOT)
+    place = path.relative_to(DOCS) if path.is_relative_to(DOCS) else Path("project") / path.relative_to(ROOT)
     return place / "index.md" if path.is_dir() else place
 
 

@@ -30,6 +30,12 @@ REQUEST_HEADERS: tuple[tuple[str, str], ...] = (
 
 BODIES: dict[str, int] = {"100B": 100, "10KiB": 10 * 1024, "1MiB": 1024 * 1024}
 
+# An answer that some rows keep (`CACHE`), and how large it is.
+CACHED = "cache-1KiB"
+CACHED_SIZE = 1024
+# The variant of a row that answers from its cache.
+CACHE = "cache"
+
 # A unary call as gRPC makes it: one message each way, five octets in front that say "not compressed" and its length.
 CALL = "call"
 CALL_PATH = "/shop.v1.Catalogue/GetItem"
@@ -50,6 +56,8 @@ def body_path(body: str) -> str:
 
 def body_size(body: str) -> int:
     """Bytes of the answer's body."""
+    if body == CACHED:
+        return CACHED_SIZE
     return CALL_REPLY_SIZE if body == CALL else BODIES[body]
 
 

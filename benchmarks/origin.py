@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from benchmarks.model import BODIES, CALL, CALL_PATH, Link, Row, body_bytes
+from benchmarks.model import BODIES, CACHED, CALL, CALL_PATH, Link, Row, body_bytes
 from benchmarks.process import Process, ProcessFailed, free_ports
 from benchmarks.render import render
 
@@ -39,7 +39,7 @@ def running(nginx: str, nghttpd: str | None, folder: Path) -> Iterator[Origin]:
     """Targets that answer each with its port in `X-Target`: of HTTP/1, and of HTTP/2 when there is an `nghttpd`."""
     bodies = folder / "bodies"
     bodies.mkdir(parents=True)
-    for body in BODIES:
+    for body in (*BODIES, CACHED):
         (bodies / body).write_bytes(body_bytes(body))
     process, ports = _start(nginx, folder)
     with process, _http2(nghttpd, folder / "http2") as (pids, http2_ports):

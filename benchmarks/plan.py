@@ -9,6 +9,8 @@ from dataclasses import dataclass, replace
 
 from benchmarks.model import (
     BODIES,
+    CACHE,
+    CACHED,
     CALL,
     CALLS,
     HANDSHAKES,
@@ -49,6 +51,13 @@ VARIANTS: tuple[Row, ...] = (
 # It is nothing without HTTP/2 or TLS.
 NGHTTPX = Row("nghttpx", "nghttpx")
 
+# Where an answer is kept and given again; beside them the rows that ask a target each time.
+CACHE_PEERS: tuple[Row, ...] = (
+    Row("nginx, cache", "nginx", variant=CACHE),
+    Row("nginx, cache, log", "nginx", log=True, variant=CACHE),
+    Row("Varnish, cache", "varnishd", variant=CACHE),
+)
+
 DEFAULT_BUILD = "equipoise"
 # Of each the loads, with the size of the answer, and a name to tell them apart where there are several.
 PROTOCOLS: dict[str, tuple[tuple[str, str, Traffic], ...]] = {
@@ -60,7 +69,7 @@ PROTOCOLS: dict[str, tuple[tuple[str, str, Traffic], ...]] = {
     "tls-h1": (("tls-h1", "100B", TLS_KEEP_ALIVE),),
     "tls-handshake": (("tls-handshake", "100B", HANDSHAKES),),
 }
-SCENARIOS = (*BODIES, *PROTOCOLS, "targets", "idle", "micro")
+SCENARIOS = (*BODIES, CACHED, *PROTOCOLS, "targets", "idle", "micro")
 TARGET_COUNTS = (5, 50, 500)
 PICK_WORKERS = 2
 
@@ -107,7 +116,7 @@ def chosen_rows(builds: Sequence[Build], choice: Choice, more: Sequence[Row] = (
     known = (*ours, *PEERS, *more, *choice.others)
     if not choice.rows:
         return known
-    every = (*known, *BIG_BODY_PEERS, NGHTTPX, *VARIANTS)
+    every = (*known, *BIG_BODY_PEERS, NGHTTPX, *CACHE_PEERS, *VARIANTS)
     unknown = [name for name in choice.rows if not any(_named(row, name) for row in every)]
     if unknown:
         names = "; ".join(dict.fromkeys(row.name for row in every))
@@ -129,6 +138,8 @@ def groups(builds: Sequence[Build], choice: Choice) -> list[Group]:
         bodies = [body for body in BODIES if choice.wants(body)]
         if bodies:
             found.append(Group(workers, tuple(_by_body(builds, choice, body, workers) for body in bodies)))
+    if choice.wants(CACHED):
+        found += _by_cache(builds, choice)
     found += _by_protocol(builds, choice)
     if choice.wants("targets"):
         found += _by_targets(chosen_rows(builds, choice), choice.length)
@@ -147,6 +158,26 @@ def _by_body(builds: Sequence[Build], choice: Choice, body: str, workers: int) -
         rounds=choice.length.rounds if body == "100B" else choice.length.rounds_big,
         seconds=choice.length.seconds,
     )
+
+
+def _by_cache(builds: Sequence[Build], choice: Choice) -> list[Group]:
+    """What a stored answer costs beside one that is fetched, with one worker unless told otherwise."""
+    plain = [row for row in chosen_rows(builds, choice) if row.kind in {"equipoise", "nginx"} and not row.variant]
+    kept = [replace(row, name=_cached_name(row), variant=CACHE) for row in plain if row.kind == "equipoise"]
+    peers = [row for row in CACHE_PEERS if not choice.rows or any(_named(row, name) for name in choice.rows)]
+    rows = (*kept, *plain, *peers)
+    found = []
+    for workers in choice.workers if choice.scenarios else choice.workers[:1]:
+        name = f"{CACHED}, {workers} {'worker' if workers == 1 else 'workers'}"
+        if rows:
+            scenario = Scenario(name, CACHED, rows, choice.length.rounds_big, choice.length.seconds)
+            found.append(Group(workers, (scenario,)))
+    return found
+
+
+def _cached_name(row: Row) -> str:
+    name, _, rest = row.name.partition(",")
+    return f"{name}, {CACHE},{rest}" if rest else f"{name}, {CACHE}"
 
 
 def _by_protocol(builds: Sequence[Build], choice: Choice) -> list[Group]:

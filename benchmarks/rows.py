@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from benchmarks.certificate import Certificate
-from benchmarks.model import Build, Link, Row
+from benchmarks.model import CACHE, Build, Link, Row
 from benchmarks.origin import nginx_user
 from benchmarks.render import render
 
@@ -109,6 +109,7 @@ def _equipoise(row: Row, place: Place, _programs: Programs) -> Command:
             folder=str(place.folder),
             targets=place.each_target(f'"{_scheme(row)}://127.0.0.1:{{port}}"', ", "),
             access_log=f'enabled = true\nsink = "json"\npath = "{place.log_path}"' if row.log else "enabled = false",
+            cache='[pools.default.cache]\nenabled = true\nttl = "1h"' if row.variant == CACHE else "",
         ),
     )
     env = {"PYTHONPATH": build.path} if build.path else {}
@@ -138,6 +139,11 @@ _NGINX_HTTP1 = """proxy_pass http://targets;
 _NGINX_GRPC = """grpc_pass grpc://targets;
             grpc_set_header X-Forwarded-For $proxy_add_x_forwarded_for;
             grpc_set_header X-Forwarded-Proto $scheme;"""
+_NGINX_CACHE_ZONE = (
+    "proxy_cache_path @folder@/cache levels=1:2 keys_zone=answers:10m max_size=64m inactive=1h use_temp_path=off;\n"
+    "    open_file_cache max=1000 inactive=1h;"
+)
+_NGINX_CACHE = "proxy_cache answers; proxy_cache_valid 200 1h; proxy_cache_lock on;"
 _NGINX_TLS = "ssl_certificate {certificate}; ssl_certificate_key {key}; ssl_protocols TLSv1.2 TLSv1.3;"
 
 
@@ -159,6 +165,8 @@ def _nginx(row: Row, place: Place, programs: Programs) -> Command:
             listen="ssl" if row.link is Link.TLS else "http2" if row.link.http2 else "",
             tls=place.tls(row, _NGINX_TLS),
             forward=_NGINX_GRPC if row.link is Link.HTTP2 else _NGINX_HTTP1,
+            cache=_NGINX_CACHE_ZONE.replace("@folder@", str(place.folder)) if row.variant == CACHE else "",
+            cached=_NGINX_CACHE if row.variant == CACHE else "",
         ),
     )
     return Command([programs.find("nginx"), "-p", str(place.folder), "-c", str(conf)])
@@ -248,6 +256,16 @@ def _nghttpx(row: Row, place: Place, programs: Programs) -> Command:
     return Command([programs.find("nghttpx"), *options, "--add-x-forwarded-for", front, *targets, *files])
 
 
+def _varnish(_row: Row, place: Place, programs: Programs) -> Command:
+    """Only ever asked for what it keeps, so one target is enough."""
+    conf = place.write("varnish.vcl", render("varnish.vcl", target=str(place.targets[0])))
+    home = place.folder / "varnish"
+    home.mkdir()
+    options = ["-F", "-j", "none", "-n", str(home), "-f", str(conf), "-s", "malloc,64m", "-T", "none"]
+    pools = ["-p", f"thread_pools={place.workers}"]
+    return Command([programs.find("varnishd"), "-a", f"127.0.0.1:{place.port}", *options, *pools])
+
+
 def _other(row: Row, place: Place, _programs: Programs) -> Command:
     """Any other program, from `--row NAME=COMMAND`."""
     targets = place.each_target("127.0.0.1:{port}", ",")
@@ -263,5 +281,6 @@ _KINDS: Mapping[str, Callable[[Row, Place, Programs], Command]] = {
     "traefik": _traefik,
     "caddy": _caddy,
     "nghttpx": _nghttpx,
+    "varnishd": _varnish,
     "other": _other,
 }

@@ -50,7 +50,7 @@ def mutations(inputs: list[bytes], rng: Random, longest: int) -> Iterator[bytes]
     poison = corpus.words(inputs)
     while True:
         data = inputs[rng.randrange(len(inputs))]
-        for _ in range(1 + rng.randrange(4)):
+        for _ in range(rng.randrange(5)):
             data = _mutated(data, inputs, rng, poison)
         yield data[:longest]
 

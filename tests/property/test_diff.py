@@ -58,6 +58,7 @@ POOLS = st.builds(
     failure_statuses=st.sampled_from([(), (502, 503)]),
     panic=st.booleans(),
     cache=st.builds(CacheSpec, enabled=st.booleans(), key_headers=st.sampled_from(["all", (), ("accept",)])),
+    cache_section=st.sampled_from([None, (0, 65536), (65536, 65536)]),
 )
 WORLDS = st.builds(
     World,

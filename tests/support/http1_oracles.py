@@ -230,7 +230,7 @@ STRICTER = [
     Stricter(
         new_request,
         "invalid authority in the request target",
-        rb"(?i)[^ ]* https?://[^ /]*[^ /a-z0-9]",
+        rb"(?i)[^ ]* https?://([^ /]*[^ /a-z0-9]|[ /?])",
         b"GET http://u@a/ HTTP/1.1" + HOST + b"\r\n",
         "user information in an http URI is refused (RFC 9110 4.2.4)",
     ),

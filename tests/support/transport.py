@@ -182,9 +182,20 @@ class Transport:
         while self.incoming and self.reading and not self.lost:
             data = self.incoming.pop(0)
             if data is not None:
-                self.protocol.data_received(data)
+                self._hand_over(data)
             elif not self.protocol.eof_received():
                 self.close()
+
+    def _hand_over(self, data: bytes) -> None:
+        """One read; a protocol with a buffer of its own (asyncio.BufferedProtocol) gets it in as many as it needs."""
+        while data and hasattr(self.protocol, "get_buffer"):
+            buffer = self.protocol.get_buffer(-1)
+            size = min(len(buffer), len(data))
+            buffer[:size] = data[:size]
+            data = data[size:]
+            self.protocol.buffer_updated(size)
+        if data:
+            self.protocol.data_received(data)
 
     def drain(self, size: int) -> None:
         """The peer takes some of what it has not received yet."""

@@ -110,8 +110,8 @@ GROUPS: Final[dict[str, tuple[Metric, ...]]] = {
         Metric("equipoise_cache_entries", "gauge", "Answers that are kept now.", ("pool",)),
         Metric("equipoise_cache_bytes", "gauge", "Bytes that they take.", ("pool",)),
         Metric("equipoise_cache_max_bytes", "gauge", "Bytes of memory that the cache may have.", ("pool",)),
-        Metric("equipoise_cache_hits_total", "counter", "Look-ups that found an answer.", ("pool",)),
-        Metric("equipoise_cache_misses_total", "counter", "Look-ups that found none.", ("pool",)),
+        Metric("equipoise_cache_hits_total", "counter", "Requests that were answered from the cache.", ("pool",)),
+        Metric("equipoise_cache_misses_total", "counter", "Requests that might have been and were not.", ("pool",)),
         Metric("equipoise_cache_stores_total", "counter", "Answers that were stored.", ("pool",)),
         Metric("equipoise_cache_evictions_total", "counter", "Answers that had to make room for others.", ("pool",)),
         Metric(

@@ -271,15 +271,15 @@ class CacheUse(_Answer):
     entries: int = Field(ge=0, description="Answers that are kept now.")
     bytes: int = Field(ge=0, description="What they take.")
     max_bytes: int = Field(ge=0, description="What they may take.")
-    hits: int = Field(ge=0, description="Look-ups that found an answer.")
-    misses: int = Field(ge=0, description="Look-ups that found none.")
+    hits: int = Field(ge=0, description="Requests that were answered from the cache.")
+    misses: int = Field(ge=0, description="Requests that might have been and were not.")
     stores: int = Field(ge=0, description="Answers that were stored.")
     evictions: int = Field(ge=0, description="Of them, those that had to make room for others.")
     refused: int = Field(ge=0, description="Answers that were not stored: too large, or purged while being fetched.")
     busy: int = Field(ge=0, description="Changes that were left out, since another worker held that part.")
     damaged: int = Field(ge=0, description="Stored answers that were found damaged.")
     followed: int = Field(ge=0, description="Requests that waited for an answer that another one was fetching.")
-    hit_ratio: float | None = Field(ge=0, le=1, description="Hits among all look-ups; null before the first.")
+    hit_ratio: float | None = Field(ge=0, le=1, description="Hits among hits and misses; null before the first.")
 
 
 class PoolCache(_Versioned, CacheUse):

@@ -38,7 +38,7 @@ class TargetStatus(msgspec.Struct, frozen=True):
 
 
 class CacheUse(msgspec.Struct, frozen=True):
-    """How the cache of a pool is used. `ttl` is seconds, `hit_ratio` None before the first look-up."""
+    """How the cache of a pool is used. `ttl` is seconds, `hit_ratio` None before the first request."""
 
     enabled: bool = False
     mode: str = "-"

@@ -4,7 +4,7 @@ Owns: its life: started when the block is entered, ready before its first line, 
 Refuses to know: what it is asked meanwhile (`running`), what its process does (`process`).
 
 The balancer is `equipoise run` as it is everywhere: a supervisor and its workers, processes of their own. See
-docs/decisions/0025-a-balancer-in-a-program-is-a-child-process.md for why.
+docs/decisions/0027-a-balancer-in-a-program-is-a-child-process.md for why.
 """
 
 import asyncio

@@ -15,6 +15,7 @@ from equipoise.errors import RETRY_ALWAYS, SELF, ProxyError, upstream_failed
 from equipoise.proxy.services import Services
 from equipoise.proxy.sides import Connector, Relay
 from equipoise.proxy.tls import handshake_problem
+from equipoise.proxy.tls_reader import TlsReader, hand_over
 from equipoise.proxy.upstream_http1 import UpstreamHttp1
 from equipoise.proxy.upstream_http2 import TargetConnection
 from equipoise.state.snapshot import Target
@@ -45,7 +46,7 @@ class Undecided:
             made = UpstreamHttp1(self._services, self._slot)
         made.stack = self.stack
         self.made = made
-        transport.set_protocol(made)
+        hand_over(transport, made)
         made.connection_made(transport)
 
     def connection_lost(self, error: Exception | None) -> None:
@@ -85,7 +86,8 @@ class TcpConnector(Connector):
         """Makes a connection for one exchange."""
         upstream = UpstreamHttp1(self.services, target.slot)
         context = None if target.tls is None else target.tls_http1
-        failure = await self._in_time(self._first(target, lambda: upstream, context))
+        protocol = upstream if context is None else TlsReader(upstream)
+        failure = await self._in_time(self._first(target, lambda: protocol, context))
         if failure is None and upstream.transport.is_closing():
             failure = closed_at_once()
         if failure is None:

@@ -22,6 +22,7 @@ from equipoise.proxy.downstream_http1 import DownstreamHttp1
 from equipoise.proxy.exchange import Exchange
 from equipoise.proxy.services import LogPort, Services
 from equipoise.proxy.tls import Contexts
+from equipoise.proxy.tls_reader import TlsReader
 from equipoise.proxy.tunnel import Tunnel
 from equipoise.state.cache_port import StoreMaker, no_store
 from equipoise.state.ledger import (
@@ -119,6 +120,10 @@ class DataPath:
     def downstream(self) -> Any:
         """A protocol for a connection that was accepted; the factory for `loop.create_server`."""
         return cast("Any", DownstreamHttp1(self.services))
+
+    def secure_downstream(self) -> Any:
+        """The same for a connection over TLS."""
+        return cast("Any", TlsReader(DownstreamHttp1(self.services)))
 
     @property
     def connections(self) -> int:

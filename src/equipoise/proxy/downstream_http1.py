@@ -15,6 +15,7 @@ from equipoise.proxy.http2_client import ClientConnection
 from equipoise.proxy.own_answers import TYPE, problem
 from equipoise.proxy.services import Services
 from equipoise.proxy.sides import Downstream
+from equipoise.proxy.tls_reader import hand_over
 from equipoise.state.connections import NO_DEADLINE
 from equipoise.wire.chunked import LAST_CHUNK, ChunkedReader, chunk, last_chunk
 from equipoise.wire.frames import HTTP_1, UNDECIDED, protocol_of
@@ -199,7 +200,7 @@ class DownstreamHttp1(Downstream):
         server = ClientConnection(self.services)
         self.services.replaced(self, server)
         self.state = CLOSED
-        self.transport.set_protocol(server)
+        hand_over(self.transport, server)
         server.take_over(self.transport, self.sender(), data)
 
     def _read_head(self, data: bytes) -> None:
@@ -484,7 +485,7 @@ class DownstreamHttp1(Downstream):
         upgrade = head.upgrade or b""
         self.write(b"".join([*head.keep, b"Connection: Upgrade\r\nUpgrade: ", upgrade, b"\r\n\r\n"]))
         self.services.switched(self)
-        self.transport.set_protocol(protocol)
+        hand_over(self.transport, protocol)
         self.let()
         early = self.buffer
         self.buffer = b""

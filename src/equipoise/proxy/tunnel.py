@@ -10,6 +10,7 @@ from mypy_extensions import i64
 
 from equipoise.proxy.services import Services
 from equipoise.proxy.sides import Downstream, Relay, Upstream
+from equipoise.proxy.tls_reader import hand_over
 from equipoise.state.connections import Timed
 from equipoise.wire.http1 import ResponseHead
 
@@ -99,7 +100,7 @@ class Tunnel(Timed):
         up.other = down
         self.down = down
         self.up = up
-        upstream.transport.set_protocol(cast("Any", up))
+        hand_over(upstream.transport, up)
         self.services.deadlines.remove(upstream)
         self.services.deadlines.add(self)
         self.services.tunnels.append(self)

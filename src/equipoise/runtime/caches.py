@@ -96,7 +96,8 @@ class Caches:
         Returns:
             False when a shard was busy, which keeps the claims of the dead: to be called again.
         """
-        return all([store.release(row) for store in self._stores.values()])
+        done = [store.release(row) for store in self._stores.values()]
+        return all(done)
 
     def counts(self) -> dict[str, dict[str, int]]:
         """As `Store.stats`, for each pool whose cache is switched on."""
@@ -111,7 +112,7 @@ class Caches:
 
         Returns:
             `ttl` in seconds, sizes in bytes, counts over all workers since the cache was switched on, and `hit_ratio`,
-            which is None before the first look-up.
+            which is None before the first request.
         """
         store = self._stores.get(pool)
         counts = dict.fromkeys(("entries", "bytes", *COUNTER_NAMES), 0) if store is None else store.stats()

@@ -173,7 +173,7 @@ class Worker:
         sock = socket.socket(fileno=os.dup(self._listeners[index].fd))
         greeting = self._greetings.get(index)
         self._servers[index] = await self._loop.create_server(
-            self._data_path.downstream,
+            self._data_path.downstream if greeting is None else self._data_path.secure_downstream,
             sock=sock,
             backlog=BACKLOG,
             ssl=None if greeting is None else greeting.context,

@@ -55,10 +55,10 @@ QUICK: Final = 10.0
 QUICK_DEATHS: Final = 3
 BACKOFF: Final = 0.5
 BACKOFF_MAX: Final = 5.0
-# Theirs to ignore: Ctrl-C and service managers signal the whole group, and the supervisor tells the workers what to do.
 # A part of the cache that somebody changes keeps the claims of the dead: how often, and how soon, they are freed anew.
 RELEASES: Final = 40
 RELEASE_PAUSE: Final = 0.05
+# Theirs to ignore: Ctrl-C and service managers signal the whole group, and the supervisor tells the workers what to do.
 _BLOCKED: Final = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1)
 
 

@@ -34,7 +34,8 @@ def join_cookies(fields: list[Header]) -> list[Header]:
     Args:
         fields: a header list with `Message.cookies` above 1.
     """
-    crumbs = b"; ".join([field.value for field in fields if field.kind == COOKIE])
+    # An empty crumb would leave a blank at an end, which no value may have (8.2.1).
+    crumbs = b"; ".join([field.value for field in fields if field.kind == COOKIE and field.value])
     joined: list[Header] = []
     whole = True
     for field in fields:

@@ -34,7 +34,9 @@ async def reflects(call: Call) -> None:
 
 
 @pytest.fixture(scope="module", params=["", 'mode = "rfc9111"', f"key_headers = {json.dumps(list(NAMES))}"])
-def port(request: pytest.FixtureRequest, shared_stage: Stage, tmp_path_factory: pytest.TempPathFactory) -> Iterator[int]:
+def port(
+    request: pytest.FixtureRequest, shared_stage: Stage, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[int]:
     """Of a balancer with a cache in each mode, with two workers."""
     target = shared_stage.target(reflects)
     setting = Setting(workers=2, pool=f"[pools.default.cache]\nenabled = true\n{request.param}")
@@ -93,8 +95,8 @@ def neighbours(draw: st.DrawFn) -> tuple[Request, Request]:
         moved = (*fields[:-1], (name, value + "x"))
         return (method, path, moved, body), (method, path, fields, b"x" + body)
     place = draw(st.integers(1, len(path)))
-    byte = draw(st.sampled_from(IN_PATH))
-    return (method, path, fields, body), (method, path[:place] + byte + path[place:], fields, body)
+    letter = draw(st.sampled_from(IN_PATH))
+    return (method, path, fields, body), (method, path[:place] + letter + path[place:], fields, body)
 
 
 @settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])

@@ -60,8 +60,10 @@ def mode(request: pytest.FixtureRequest) -> str:
 
 
 @pytest.fixture(scope="module")
-def cached(shared_stage: Stage, mode: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Balancer, Target]]:
-    """A balancer with a cache, of two workers, before one target; a test says `forget` first, and has a path of its own."""
+def cached(
+    shared_stage: Stage, mode: str, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[tuple[Balancer, Target]]:
+    """A balancer of two workers with a cache, before one target. A test says `forget` first, and has its own path."""
     target = shared_stage.target(reflects)
     setting = Setting(workers=2, pool=f"[pools.default.cache]\nenabled = true\n{MODES[mode]}")
     with Balancer(tmp_path_factory.mktemp("cached"), setting.text([target.url])) as balancer:
@@ -174,7 +176,13 @@ def test_what_is_refused_here_is_not_kept(balancer: Balancer, path: str) -> None
 
 @pytest.mark.parametrize(
     "field",
-    [f"Set-Cookie: session={EVIL}", "Vary: *", "Vary: X-Request-Id", "Cache-Control: no-store", "Cache-Control: private"],
+    [
+        f"Set-Cookie: session={EVIL}",
+        "Vary: *",
+        "Vary: X-Request-Id",
+        "Cache-Control: no-store",
+        "Cache-Control: private",
+    ],
 )
 def test_an_answer_for_one_client_alone(balancer: Balancer, target: Target, path: str, field: str) -> None:
     """The target answers the first client only so; cache deception asks for it under a harmless name."""

@@ -4,6 +4,8 @@ import os
 import signal
 from collections import Counter
 from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
 
 import pytest
 
@@ -56,15 +58,12 @@ def workers_of(balancer: Balancer, clients: list[Client]) -> Counter[int]:
     found: Counter[int] = Counter()
     for pid in balancer.workers:
         inodes = set()
-        for link in os.scandir(f"/proc/{pid}/fd"):
-            text = os.readlink(link.path)
-            if text.startswith("socket:["):
-                inodes.add(text[8:-1])
-        with open(f"/proc/{pid}/net/tcp", encoding="ascii") as table:  # noqa: PTH123 -- of the process, not of a folder
-            for line in list(table)[1:]:
-                cells = line.split()
-                if cells[9] in inodes and int(cells[2].partition(":")[2], 16) in ports:
-                    found[pid] += 1
+        for link in Path(f"/proc/{pid}/fd").iterdir():
+            with suppress(OSError):
+                inodes.add(str(link.readlink()).removeprefix("socket:[").rstrip("]"))
+        for line in Path(f"/proc/{pid}/net/tcp").read_text().splitlines()[1:]:
+            cells = line.split()
+            found[pid] += cells[9] in inodes and int(cells[2].partition(":")[2], 16) in ports
     return found
 
 
@@ -73,7 +72,7 @@ def test_a_thousand_identical_misses_over_all_workers_make_one_request(stage: St
     target = stage.target(gated(gate))
     balancer = start(target)
     clients = [Client(balancer.port).send(GET) for _ in range(1_000)]
-    assert len(workers_of(balancer, clients)) == 2
+    assert len(+workers_of(balancer, clients)) == 2
     followed(balancer, 999)
     gate.open()
     assert Counter(client.answer().body for client in clients) == {b"for all": 1_000}
@@ -106,7 +105,7 @@ def test_a_hit_does_not_depend_on_the_worker(stage: Stage, start: Start) -> None
     assert fetch(balancer.port).get("cache-status") == "equipoise; fwd=miss; stored"
     clients = [Client(balancer.port) for _ in range(60)]
     answers = [client.ask(GET) for client in clients]
-    assert len(workers_of(balancer, clients)) == 3
+    assert len(+workers_of(balancer, clients)) == 3
     assert {str(each.get("cache-status")).partition("; ttl")[0] for each in answers} == {"equipoise; hit"}
     assert {each.body for each in answers} == {b"ok"}
     assert len(target.requests) == 1
@@ -215,5 +214,3 @@ def test_lines_of_the_access_log_say_who_was_answered_from_where(stage: Stage, s
         ("hit", None, 0, True),
         ("miss", None, 1, False),
     ]
-
-

@@ -3,6 +3,7 @@
 import asyncio
 import signal
 from collections.abc import Callable
+from contextlib import suppress
 
 import pytest
 from h2.errors import ErrorCodes
@@ -240,6 +241,35 @@ def test_a_refused_stream_is_tried_at_another_target_even_if_it_is_a_post(
     client = Http2Client(balancer.port)
     for _ in range(4):
         assert client.ask(head("POST"), b"hello").body == b"hello"
+    balancer.wait_idle()
+
+
+@pytest.mark.parametrize("size", [30_000, 300_000], ids=["within the buffer", "larger than the buffer"])
+def test_a_stream_that_is_refused_late_is_sent_again_whole_or_not_at_all(
+    balance: Balance, h2_target: MakeTarget, size: int
+) -> None:
+    """Whatever of the body was let go must be there to be sent again."""
+
+    async def refuses_late(call: Http2Call) -> None:
+        taken = 0
+        while taken < size * 2 // 3:
+            taken += len(await call.read())
+        await call.reset(ErrorCodes.REFUSED_STREAM)
+
+    second = h2_target(echoes)
+    balancer = balance([h2_target(refuses_late), second])
+    client = Http2Client(balancer.port)
+    body = bytes(range(250)) * (size // 250)
+    for _ in range(4):
+        stream = client.request(head("POST", "/", f"content-length: {size}"), end=False)
+        with suppress(BrokenError):
+            client.write(stream, body, end=True)
+        client.wait(lambda: client.streams[stream].done, "an answer")  # noqa: B023  (called at once)
+        message = client.streams[stream].answer
+        assert message is not None
+        assert message.status == 200 or size > 64 * 1024
+        assert client.streams[stream].body == body or message.status == 502
+    assert {request.body for request in second.requests} <= {body}
     balancer.wait_idle()
 
 

@@ -86,7 +86,7 @@ BAD_HEADS = {
     "HTTP/01.1": b"GET / HTTP/01.1\r\nHost: a\r\n\r\n",
     "http/1.1": b"GET / http/1.1\r\nHost: a\r\n\r\n",
     "a blank behind the version": b"GET / HTTP/1.1 \r\nHost: a\r\n\r\n",
-    "the preface of HTTP/2": b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n",
+    "a preface of HTTP/2 that ends otherwise": b"PRI * HTTP/2.0\r\n\r\nXX\r\n\r\n",
     "a method that is no token": b"GE(T / HTTP/1.1\r\nHost: a\r\n\r\n",
     "two empty lines in front": b"\r\n\r\n\r\n" + get(),
     "random bytes": bytes(range(128, 256)),

@@ -122,3 +122,27 @@ def test_the_floor_stands_where_no_handshake_is_made() -> None:
 def test_nghttpx_is_measured_where_it_has_something_to_say() -> None:
     assert "nghttpx" in names(plan.rows_for(OURS, Choice(), CALLS))
     assert "nghttpx" not in names(plan.groups(OURS, Choice(scenarios=("100B",)))[0].rows)
+
+
+def test_what_is_kept_is_measured_beside_what_is_fetched() -> None:
+    (group,) = plan.groups(OURS, Choice(scenarios=("cache-1KiB",), workers=(1,)))
+
+    assert [(row.name, row.variant, row.log) for row in group.rows] == [
+        ("equipoise, cache, log", "cache", True),
+        ("equipoise, cache", "cache", False),
+        ("equipoise, log", "", True),
+        ("equipoise", "", False),
+        ("nginx", "", False),
+        ("nginx, log", "", True),
+        ("nginx, cache", "cache", False),
+        ("nginx, cache, log", "cache", True),
+        ("Varnish, cache", "cache", False),
+    ]
+
+
+def test_rows_that_keep_answers_can_be_chosen() -> None:
+    choice = Choice(scenarios=("cache-1KiB",), rows=("equipoise", "varnish"), workers=(1,))
+    (group,) = plan.groups(OURS, choice)
+
+    kept = ["equipoise, cache, log", "equipoise, cache"]
+    assert names(group.rows) == [*kept, "equipoise, log", "equipoise", "Varnish, cache"]

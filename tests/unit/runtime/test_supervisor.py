@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from equipoise.config.edits import ChangeTarget, RemoveTarget, SetAlgorithm
+from equipoise.config.edits import ChangeTarget, RemoveTarget, SetAlgorithm, SetCache
 from equipoise.config.overlay import UnknownNameError
 from tests.unit.runtime.parts import answer_of, free_port, get, port_of, tiny_target
 from tests.unit.runtime.running import A, Running, play
@@ -409,6 +409,40 @@ def test_configuration_and_differences_are_in_the_files_own_terms(tmp_path: Path
             {"place": "pools.p.algorithm", "file": "least_in_flight", "running": "random"}
         ]
         assert inside.supervisor.file.pools["p"].algorithm == "least_in_flight"
+
+    play(tmp_path, test)
+
+
+def test_a_cache_is_in_the_status_and_has_its_settings_in_the_files_own_terms(tmp_path: Path) -> None:
+    async def test(inside: Running) -> None:
+        await inside.supervisor.edit(SetCache("p", {"enabled": True, "ttl": "90s"}))
+        told = inside.supervisor.cache("p")
+        assert (told["enabled"], told["ttl"], told["entries"], told["settings"]["ttl"]) == (True, 90.0, 0, "90s")
+        assert inside.supervisor.status()["pools"]["p"]["cache"] == {
+            key: value for key, value in told.items() if key != "settings"
+        }
+
+    play(tmp_path, test)
+
+
+def test_a_purge_is_logged_and_told(tmp_path: Path) -> None:
+    async def test(inside: Running) -> None:
+        await inside.supervisor.edit(SetCache("p", {"enabled": True}))
+        assert await inside.supervisor.purge("p", "/img/", is_prefix=True) == 0
+        line = inside.log.lines[-1]
+        assert (line["event"], line["pool"], line["path"], line["prefix"]) == ("cache purged", "p", "/img/", True)
+        assert inside.supervisor.events.recent()[-1]["what"] == "cache of pool p purged: 0 answers of /img/..."
+        assert inside.supervisor.version == 2
+
+    play(tmp_path, test)
+
+
+def test_the_cache_of_a_pool_that_is_not_there_is_told(tmp_path: Path) -> None:
+    async def test(inside: Running) -> None:
+        with pytest.raises(UnknownNameError, match="no pool"):
+            inside.supervisor.cache("nope")
+        with pytest.raises(UnknownNameError, match="no pool"):
+            await inside.supervisor.purge("nope")
 
     play(tmp_path, test)
 

@@ -7,8 +7,8 @@ from functools import partial
 import pytest
 
 from equipoise.state.cache_flights import Flights, Follower
-from equipoise.state.cache_store import ALONE, FAILED, FOLLOW, LEAD, READY, STORED, UNSHARED
 from equipoise.state.cache_lock import Locks
+from equipoise.state.cache_store import ALONE, FAILED, FOLLOW, LEAD, READY, STORED, UNSHARED
 from tests.support.stores import Balancer, entry, fork, key, kill
 
 KEY = key("k")

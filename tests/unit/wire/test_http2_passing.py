@@ -19,6 +19,11 @@ def test_crumbs_become_one_cookie_at_the_place_of_the_first() -> None:
     assert pairs_of(join_cookies(given)) == [(b"a", b"b"), (b"cookie", b"x=1; y=2; z"), (b"c", b"d")]
 
 
+def test_an_empty_crumb_leaves_no_blank_at_an_end() -> None:
+    given = fields((b"cookie", b""), (b"cookie", b"x=1"), (b"cookie", b""))
+    assert pairs_of(join_cookies(given)) == [(b"cookie", b"x=1")]
+
+
 @pytest.mark.parametrize(
     "name", [b"content_length", b"transfer_encoding", b"x_forwarded_for", b"x-forwarded_proto", b"x_request-id"]
 )

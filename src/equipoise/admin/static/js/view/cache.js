@@ -15,7 +15,7 @@ export function Cache({ store, pool, cache }) {
       : html`<span class="cache-word">Cache ${cache.enabled ? "on" : "off"}</span>`}
     ${cache.enabled &&
     html`<p class="facts">
-      <span title=${looked ? `${count(cache.hits)} of ${plural(looked, "look-up")}` : "no request was looked up yet"}><b class="hit-ratio">${percent(cache.hit_ratio)}</b> hits</span>
+      <span title=${looked ? `${count(cache.hits)} of ${plural(looked, "request")}` : "no request yet"}><b class="hit-ratio">${percent(cache.hit_ratio)}</b> hits</span>
       <span>${plural(cache.entries, "answer")}</span>
       <span>${size(cache.bytes)} of ${size(cache.max_bytes)}</span>
       ${cache.evictions > 0 && html`<span>${count(cache.evictions)} evicted</span>`}
