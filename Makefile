@@ -105,7 +105,7 @@ PYTEST = $(BIN)/python -m pytest
 # run, the scenarios of the control plane (a browser, many processes) over the compiled data path where there can be one.
 PLAIN_UNITS = --ignore tests/architecture --ignore tests/golden --ignore tests/unit/test_build.py \
 	$(foreach folder,admin benchmarks cli config demo deploy docs library,--ignore tests/unit/$(folder))
-PLAIN_SCENARIOS = $(foreach feature,admin client dashboard metrics,--ignore tests/scenarios/$(feature))
+PLAIN_SCENARIOS = $(foreach feature,admin client dashboard docs faults metrics smuggling/test_differential.py,--ignore tests/scenarios/$(feature))
 # $(call run_tests,MODE,WORDS,UNITS,SCENARIOS): WORDS before python put it in that mode; the others are pytest's options.
 define run_tests
 	@echo "== tests, $(1)"
@@ -134,7 +134,7 @@ no-stale-extensions:
 
 system-packages: # What the scenarios start; without it they are skipped, and pytest names each with its reason.
 	@.ci/can-compile $(PYTHON) || .ci/system-packages gcc libc6-dev python3-dev || true
-	@.ci/system-packages nginx curl chromium nghttp2-client nghttp2-server iproute2 || echo "the scenarios that need them are LEFT OUT; see 'SKIPPED' in the summary"
+	@.ci/system-packages nginx curl chromium jq nghttp2-client nghttp2-server iproute2 || echo "the scenarios that need them are LEFT OUT; see 'SKIPPED' in the summary"
 
 test-interpreted: $(TOOLS) $(VENDOR) no-stale-extensions ## Tests on the plain files
 	$(call run_tests,interpreted,PYTHONPATH=src,,$$(.ci/can-compile $(BIN)/python && echo "$(PLAIN_SCENARIOS)"))

@@ -20,7 +20,7 @@ ROOT = Path(__file__).resolve().parents[1]
 DOCS = ROOT / "docs"
 LINK = re.compile(r"(\]\(|(?:src|href)=\")(?!\w+:|#)([^)\s\"#]+)")
 FENCE = re.compile(r"(^ *```.*?^ *```|`[^`\n]*`)", re.MULTILINE | re.DOTALL)
-ENTRY = re.compile(r"^(?:- |\d+\. )\[(.+?)\]\(([^)]+)\)(.*)$")
+ENTRY = re.compile(r"^(?:- |\d+\. )(\[.*)$", re.MULTILINE)
 
 
 def stage(folder: Path) -> None:
@@ -87,6 +87,10 @@ def listing(folder: Path) -> str:
 
 def llms() -> str:
     """The map, docs/index.md, in the form of llms.txt: paths from the top of the project, a line for each page."""
+
+    def lead(match: re.Match[str]) -> str:
+        return match[1] + os.path.relpath((DOCS / match[2]).resolve(), ROOT)
+
     head, *sections = re.split(r"^## ", (DOCS / "index.md").read_text(), flags=re.MULTILINE)
     summary = head.partition("\n")[2].strip()
     lines = ["# Equipoise", "", f"> {summary}", ""]
@@ -94,10 +98,8 @@ def llms() -> str:
     for section in sections:
         title, _, body = section.partition("\n")
         lines += [f"## {'Optional' if title == 'Decisions' else title}", ""]
-        entries = (ENTRY.match(line) for line in body.splitlines())
-        for entry in filter(None, entries):
-            place = os.path.relpath((DOCS / entry[2]).resolve(), ROOT)
-            lines.append(f"- [{entry[1]}]({place}){entry[3]}")
+        entries = (match[1] for match in ENTRY.finditer(body))
+        lines += [f"- {LINK.sub(lead, entry)}" for entry in entries]
         lines.append("")
     return "\n".join(lines).rstrip() + "\n"
 

@@ -25,6 +25,7 @@ _VERSION_OPTIONS: dict[str, tuple[str, ...]] = {
     "nghttpd": ("--version",),
     "h2load": ("--version",),
     "ab": ("-V",),
+    "varnishd": ("-V",),
 }
 _ASK_PYTHON = (
     "import importlib.metadata as m, platform\n"

@@ -259,11 +259,9 @@ def _nghttpx(row: Row, place: Place, programs: Programs) -> Command:
 def _varnish(_row: Row, place: Place, programs: Programs) -> Command:
     """Only ever asked for what it keeps, so one target is enough."""
     conf = place.write("varnish.vcl", render("varnish.vcl", target=str(place.targets[0])))
-    home = place.folder / "varnish"
-    home.mkdir()
-    options = ["-F", "-j", "none", "-n", str(home), "-f", str(conf), "-s", "malloc,64m", "-T", "none"]
-    pools = ["-p", f"thread_pools={place.workers}"]
-    return Command([programs.find("varnishd"), "-a", f"127.0.0.1:{place.port}", *options, *pools])
+    listen = ["-a", f"127.0.0.1:{place.port}", "-T", "none", "-n", str(place.folder / "varnish")]
+    options = ["-F", "-j", "none", "-f", str(conf), "-s", "malloc,64m", "-p", f"thread_pools={place.workers}"]
+    return Command([programs.find("varnishd"), *listen, *options])
 
 
 def _other(row: Row, place: Place, _programs: Programs) -> Command:

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from equipoise import Balancer
 from equipoise.library.pytest_plugin import StartBalancer
 
 
@@ -23,6 +24,13 @@ def test_a_drained_target_gets_nothing(targets: list[str], equipoise_balancer: S
 
     assert balancer.wait_until(lambda status: served(status, other["name"]) == 10)
     assert served(balancer.status(), drained["name"]) == 0
+
+
+def test_the_other_target_answers(targets: list[str]) -> None:
+    with Balancer({"pools": {"default": {"targets": targets}}}) as balancer:
+        balancer.change_target(balancer.targets()[0]["name"], state="draining")
+        answer = urllib.request.urlopen(balancer.url)
+    assert answer.status == 200
 
 
 def served(status: dict[str, Any], name: str) -> int:

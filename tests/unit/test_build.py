@@ -11,13 +11,17 @@ import re
 import shutil
 import subprocess
 import sys
+import tarfile
 import tomllib
+import zipfile
 from pathlib import Path
 
 import pytest
+from packaging.metadata import Metadata
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
+import equipoise
 from compiled_modules import COMPILED_FOLDERS, INTERPRETED, PACKAGE, SOURCE, compiled_modules, dotted_name
 
 ROOT = SOURCE.parent
@@ -177,6 +181,117 @@ def test_a_compile_that_fails_half_way_leaves_no_extension_behind(tree: SmallTre
     assert (done.returncode, tree.extensions()) == (0, [])
     assert "compilation of the C code FAILED" in done.stderr
     assert len(calls.read_text().splitlines()) > 3
+
+
+# The packages ------------------------------------------------------------------------------------------------------
+
+
+class Packages:
+    """The sdist, the wheel built from it, and where the wheel is installed; not compiled, without the dashboard.
+
+    `make package` does the same compiled, in environments that have nothing else.
+    """
+
+    def __init__(self, root: Path) -> None:
+        tree, programs = root / "tree", root / "programs"
+        sources = ("src", "dashboard", "setup.py", "compiled_modules.py", "pyproject.toml", "README.md", "LICENSE")
+        for name in (*sources, "MANIFEST.in"):
+            copy = shutil.copytree if (ROOT / name).is_dir() else shutil.copy
+            (tree / name).parent.mkdir(parents=True, exist_ok=True)
+            copy(ROOT / name, tree / name)
+        for left in ("__pycache__", "vendor", "node_modules", "*.egg-info"):
+            for folder in list(tree.rglob(left)):
+                shutil.rmtree(folder)
+        programs.mkdir()  # no npm: it would ask the registry
+        self._run(
+            [sys.executable, "-m", "build", "--no-isolation", "--skip-dependency-check", "."], tree, str(programs)
+        )
+        (self.sdist,) = (tree / "dist").glob("*.tar.gz")
+        (self.wheel,) = (tree / "dist").glob("*.whl")
+        self.home = root / "home"
+        pip = [sys.executable, "-m", "pip", "install", "-q", "--disable-pip-version-check", "--no-deps"]
+        self._run([*pip, "--target", str(self.home), str(self.wheel)], root, os.environ["PATH"])
+
+    def run(self, *words: str) -> str:
+        """What the installed package says, with the libraries of this environment."""
+        command = [sys.executable, "-P", "-m", *words]
+        return self._run(command, self.home.parent, os.environ["PATH"], PYTHONPATH=str(self.home))
+
+    def _run(self, command: list[str], folder: Path, path: str, **more: str) -> str:
+        clean = {key: value for key, value in os.environ.items() if not key.startswith(("EQUIPOISE_", "PYTHON"))}
+        environment = {**clean, "EQUIPOISE_SKIP_COMPILE": "1", "PATH": path, **more}
+        done = subprocess.run(
+            command, cwd=folder, env=environment, capture_output=True, text=True, timeout=BUILD_TIMEOUT_S, check=False
+        )
+        assert done.returncode == 0, done.stdout + done.stderr
+        return done.stdout
+
+
+@pytest.fixture(scope="module")
+def packages(tmp_path_factory: pytest.TempPathFactory) -> Packages:
+    return Packages(tmp_path_factory.mktemp("packages"))
+
+
+def test_the_sdist_has_what_a_build_needs_and_nothing_that_was_built(packages: Packages) -> None:
+    with tarfile.open(packages.sdist) as archive:
+        names = {name.partition("/")[2] for name in archive.getnames()}
+    needed = {"setup.py", "compiled_modules.py", "LICENSE", "README.md", "dashboard/vendor.py"}
+    needed |= {"dashboard/package-lock.json", "src/equipoise/py.typed", "src/equipoise/admin/static/index.html"}
+    assert needed - names == set()
+    assert [name for name in names if name.endswith((*EXTENSION, ".c", ".pyc"))] == []
+
+
+def test_the_wheel_has_every_module_the_types_and_the_dashboards_own_files(packages: Packages) -> None:
+    with zipfile.ZipFile(packages.wheel) as archive:
+        names = set(archive.namelist())
+    modules = {str(path.relative_to(SOURCE)) for path in (SOURCE / PACKAGE).rglob("*.py")}
+    assert (modules | {"equipoise/py.typed", "equipoise/admin/static/index.html"}) - names == set()
+    assert {name.partition("/")[0] for name in names} == {"equipoise", f"equipoise-{equipoise.__version__}.dist-info"}
+
+
+def test_the_wheel_says_what_it_is(packages: Packages) -> None:
+    with zipfile.ZipFile(packages.wheel) as archive:
+        folder = f"equipoise-{equipoise.__version__}.dist-info"
+        found = Metadata.from_email(archive.read(f"{folder}/METADATA"), validate=True)
+        points = archive.read(f"{folder}/entry_points.txt").decode()
+    assert (found.name, str(found.version)) == ("equipoise", equipoise.__version__)
+    assert found.license_expression == "Apache-2.0"
+    assert found.description_content_type == "text/markdown"
+    assert set(found.provides_extra or ()) == {"demo", "dev", "docs", "grpc"}
+    assert "Typing :: Typed" in (found.classifiers or ())
+    assert "[pytest11]" in points
+    assert "[console_scripts]" in points
+
+
+def test_the_wheel_runs_where_it_is_installed(packages: Packages) -> None:
+    assert packages.run("equipoise", "--version") == f"equipoise {equipoise.__version__} (interpreted)\n"
+    assert "good" in packages.run("equipoise", "check", "-c", str(ROOT / "examples" / "minimal" / "equipoise.toml"))
+
+
+def test_a_type_checker_knows_the_package_and_its_names(packages: Packages) -> None:
+    program = packages.home.parent / "program.py"
+    program.write_text(
+        "from equipoise import Balancer\n"
+        "with Balancer({}) as balancer:\n    reveal_type(balancer.url)\n"
+        "async def main() -> None:\n"
+        "    async with Balancer({}) as balancer:\n        reveal_type(await balancer.status())\n"
+    )
+    said = packages.run("mypy", "--cache-dir", os.devnull, "--python-executable", sys.executable, str(program))
+    assert re.findall(r'Revealed type is "(.*)"', said) == [
+        "str",
+        "dict[str, Any]",
+    ]
+
+
+def test_wheels_for_others_are_tested_by_the_same_check() -> None:
+    settings = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["cibuildwheel"]
+    assert settings["environment"]["EQUIPOISE_REQUIRE_COMPILE"] == "1"
+    (script,) = re.findall(r"\{project\}/(\S+)", settings["test-command"])
+    assert os.access(ROOT / script, os.X_OK)
+    built = {each.partition("-")[0] for each in settings["build"]}
+    said = (ROOT / "pyproject.toml").read_text()
+    named = set(re.findall(r"Programming Language :: Python :: 3\.(\d+)", said))
+    assert built == {f"cp3{minor}" for minor in named}
 
 
 # Dependencies -------------------------------------------------------------------------------------------------------

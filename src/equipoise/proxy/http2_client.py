@@ -143,6 +143,11 @@ class ClientConnection(Http2Connection):
         assert isinstance(side, DownstreamHttp2)
         side.broken(malformed(error.detail))
 
+    def on_malformed(self, number: i64, error: Http2Error) -> None:
+        """See `Http2Connection.on_malformed`: a request that never became one is counted and logged all the same."""
+        if number == self.last and error.code == PROTOCOL_ERROR:
+            self.services.refused(DownstreamHttp2(self, self.client), malformed(error.detail))
+
     def on_full(self, stream: Http2Stream) -> None:
         """See `Http2Connection.on_full`."""
         side = stream.side

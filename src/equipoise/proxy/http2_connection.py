@@ -108,6 +108,9 @@ class Http2Connection(Connection):
         """The peer broke a rule on a stream, which was reset for it and is closed by now."""
         raise AssertionError
 
+    def on_malformed(self, number: i64, error: Http2Error) -> None:
+        """The peer broke a rule on a stream that is not open, and was told so."""
+
     def on_full(self, stream: Http2Stream) -> None:
         """More waits on a stream than may be sent."""
         raise AssertionError
@@ -547,7 +550,9 @@ class Http2Connection(Connection):
         if stream is not None:
             self.drop(stream)
         self._reset_number(number, error.code)
-        if stream is not None:
+        if stream is None:
+            self.on_malformed(number, error)
+        else:
             self.on_broken(stream, error)
         try:
             # It can have us reset streams as well as it can do so itself (CVE-2025-8671).

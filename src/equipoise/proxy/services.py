@@ -163,8 +163,15 @@ class Services:
     def _flush(self) -> None:
         unflushed = self._unflushed
         self._unflushed = []
-        for connection in unflushed:
-            connection.flush()
+        done = 0
+        try:
+            for connection in unflushed:
+                done += 1
+                connection.flush()
+        finally:
+            # One that cannot be flushed must not keep the others from it.
+            for connection in unflushed[done:]:
+                self.flush_soon(connection)
 
     def wake(self, room: WaitingRoom) -> None:
         """A target has room: those who wait are looked at, not from here, where an exchange is about to end."""

@@ -109,7 +109,7 @@ def test_the_test_with_a_balancer_in_it_passes(tmp_path: Path) -> None:
     shutil.copy(EXAMPLES / "library" / "in_a_test.py", tmp_path)  # where it finds no other settings of pytest
     command = ["-m", "pytest", "-q", "-p", "equipoise.library.pytest_plugin", "in_a_test.py"]
     done = run_python(tmp_path, command, PYTEST_DISABLE_PLUGIN_AUTOLOAD="1", PYTEST_ADDOPTS="")
-    assert "1 passed" in done
+    assert "2 passed" in done
 
 
 def test_the_program_with_a_balancer_in_it_runs(stage: Stage) -> None:

@@ -1,6 +1,7 @@
 """Probes by grpc.health.v1, over HTTP/2 in clear text."""
 
 import re
+from typing import Any
 
 import grpc
 import pytest
@@ -72,7 +73,7 @@ def test_the_balancer_answers_for_its_pools_when_asked_to(grpc_stage: GrpcStage,
     target = grpc_stage.target()
     balancer = before([target], Setting(top="grpc_health = true", pool=f"[pools.default.health]\n{QUICK}"))
     with grpc.insecure_channel(f"127.0.0.1:{balancer.port}") as channel:
-        stub = health_pb2_grpc.HealthStub(channel)
+        stub: Any = health_pb2_grpc.HealthStub(channel)
         serving = health_pb2.HealthCheckResponse.SERVING
         assert stub.Check(health_pb2.HealthCheckRequest(service="default"), timeout=20).status == serving
         watch = stub.Watch(health_pb2.HealthCheckRequest(), timeout=60)

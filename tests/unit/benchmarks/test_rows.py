@@ -3,7 +3,7 @@ from pathlib import Path
 
 import pytest
 from benchmarks import certificate, plan
-from benchmarks.model import CALLS, TRAFFIC, Build, Link, Row
+from benchmarks.model import CACHE, CALLS, TRAFFIC, Build, Link, Row
 from benchmarks.rows import MissingProgram, Place, Programs, command
 
 
@@ -44,6 +44,25 @@ def test_a_configuration_names_the_port_and_every_target(configured: Callable[[R
     text = configured(row)
 
     assert all(port in text for port in ("8080", "9001", "9002"))
+
+
+@pytest.mark.parametrize("row", plan.CACHE_PEERS, ids=name_of)
+def test_what_keeps_answers_names_the_port_and_a_target(configured: Callable[[Row], str], row: Row) -> None:
+    text = configured(row)
+
+    assert all(port in text for port in ("8080", "9001"))
+
+
+@pytest.mark.parametrize("kind", ["equipoise", "nginx"])
+def test_answers_are_kept_exactly_when_the_row_says_so(tmp_path: Path, kind: str) -> None:
+    texts = []
+    for variant in (CACHE, ""):
+        folder = tmp_path / f"row {variant}"
+        folder.mkdir()
+        command(Row("any", kind, variant=variant), Place(folder, 8080, (9001,), 1), AnyProgram(tmp_path))
+        texts.append("".join(path.read_text() for path in folder.iterdir()))
+
+    assert ["cache" in text for text in texts] == [True, False]
 
 
 HTTP2_TARGETS = {

@@ -1,6 +1,12 @@
 """What the documentation shows is there: links, configurations, commands, fields, kinds of errors, code."""
 
+import json
 import re
+import shutil
+import subprocess
+import sys
+from importlib import import_module
+from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
@@ -14,7 +20,7 @@ from equipoise.proxy.exchange import OUTCOMES
 ROOT = Path(__file__).parents[3]
 SOURCE = ROOT / "src" / "equipoise"
 EXAMPLES = ROOT / "examples"
-TOP = [ROOT / name for name in ("README.md", "CONTRIBUTING.md", "CHANGELOG.md")]
+TOP = [ROOT / name for name in ("README.md", "CONTRIBUTING.md", "CHANGELOG.md", "SECURITY.md")]
 DOCS = sorted((ROOT / "docs").rglob("*.md"))
 PAGES = [path for path in TOP if path.exists()] + DOCS + sorted(EXAMPLES.rglob("*.md"))
 
@@ -192,7 +198,112 @@ def test_the_access_logs_reference_has_every_kind_of_error() -> None:
 # Code
 
 
-@pytest.mark.parametrize("page", DOCS, ids=name)
+@pytest.mark.parametrize("page", PAGES, ids=name)
 def test_every_piece_of_python_is_that_of_an_example(page: Path) -> None:
+    """And a test runs the example. A piece may be the inside of a function."""
     sources = [path.read_text() for path in EXAMPLES.rglob("*.py")]
+    sources += [re.sub(r"^    ", "", source, flags=re.MULTILINE) for source in sources]
     assert [code for code in blocks(page, "python") if not any(code.strip() in source for source in sources)] == []
+
+
+# Every language of a fenced block -> what looks at those blocks.
+LOOKED_AT = {
+    "toml": "the tests of configurations above",
+    "python": "the test above",
+    "json": "the test below",
+    "yaml": "the test below",
+    "sh": "tests/scenarios/docs/test_commands.py",
+    "console": "tests/scenarios/docs/test_commands.py",
+    "nginx": "tests/scenarios/docs/test_commands.py",
+    "haproxy": "tests/scenarios/docs/test_commands.py",
+    "ini": "the tests of commands above",
+    "text": "nothing: what a program says, or a drawing",
+    "": "nothing: what a program says, or a drawing",
+}
+
+
+@pytest.mark.parametrize("page", PAGES, ids=name)
+def test_every_block_is_of_a_language_that_is_looked_at(page: Path) -> None:
+    found = {match[2].partition(" ")[0] for match in FENCE.finditer(page.read_text())}
+    assert found - LOOKED_AT.keys() == set()
+
+
+@pytest.mark.parametrize("page", PAGES, ids=name)
+def test_every_block_of_json_and_yaml_is_some(page: Path) -> None:
+    for text in blocks(page, "json"):
+        json.loads(text)
+    for text in blocks(page, "yaml"):
+        assert import_module("yaml").safe_load(text)
+
+
+# The threat model
+
+THREATS = ROOT / "docs" / "threat-model.md"
+
+
+def threats() -> list[list[str]]:
+    """The rows that name tests: threat, answer, tests."""
+    cells = [line.strip("|").split(" | ") for line in THREATS.read_text().splitlines() if line.startswith("| ")]
+    return [row for row in cells if len(row) == 3 and row[0].strip() != "threat"]
+
+
+def test_every_test_that_the_threat_model_names_is_there() -> None:
+    missing = []
+    for row in threats():
+        for place in re.findall(r"`([^`]+::[^`]+)`", row[2]):
+            file, _, test = place.partition("::")
+            path = ROOT / "tests" / f"{file}.py"
+            if not path.is_file() or not re.search(rf"^(?:async )?def {test}\(", path.read_text(), re.MULTILINE):
+                missing.append(place)
+    assert missing == []
+
+
+def test_every_threat_has_a_test() -> None:
+    assert len(threats()) > 40
+    assert [row[0] for row in threats() if "::" not in row[2]] == []
+
+
+# The site and llms.txt
+
+
+def run_pages(*words: str) -> str:
+    command = [sys.executable, str(ROOT / ".ci" / "docs_pages.py"), *words]
+    return subprocess.run(command, capture_output=True, text=True, check=True, timeout=60).stdout
+
+
+def test_llms_txt_is_current() -> None:
+    assert (ROOT / "llms.txt").read_text() == run_pages("--llms"), "run: make llms"
+
+
+def test_llms_txt_names_every_page_by_a_path_that_is_there() -> None:
+    named = re.findall(r"\]\(([^)]+)\)", (ROOT / "llms.txt").read_text())
+    assert [place for place in named if not (ROOT / place).exists()] == []
+    assert {name(page) for page in DOCS} - {*named, "docs/index.md"} == set()
+
+
+def test_the_navigation_of_the_site_has_every_page_once() -> None:
+    text = (ROOT / "mkdocs.yml").read_text().partition("\nnav:")[2]
+    shown = re.findall(r": (\S+\.md)$", text, re.MULTILINE)
+    assert sorted(shown) == sorted(str(page.relative_to(ROOT / "docs")) for page in DOCS)
+
+
+def test_every_link_on_the_site_leads_to_a_file_of_the_site(tmp_path: Path) -> None:
+    run_pages(str(tmp_path))
+    pages = sorted(tmp_path.rglob("*.md"))
+    assert len(pages) > len(DOCS)
+    wrong = [
+        f"{page.relative_to(tmp_path)}: {link}"
+        for page in pages
+        for link in links(page)
+        if (file := link.partition("#")[0]) and not (page.parent / file).is_file()
+    ]
+    assert wrong == []
+
+
+@pytest.mark.skipif(find_spec("zensical") is None, reason="not installed: zensical (the extra `docs`)")
+def test_the_site_is_built_without_a_warning(tmp_path: Path) -> None:
+    run_pages(str(tmp_path / "build" / "docs-pages"))
+    shutil.copy(ROOT / "mkdocs.yml", tmp_path)
+    build = [sys.executable, "-m", "zensical", "build", "--clean", "--strict"]
+    subprocess.run(build, cwd=tmp_path, check=True, timeout=60)
+    assert (tmp_path / "build" / "site" / "index.html").is_file()

@@ -22,6 +22,7 @@ from tests.support.http2_peer import (
     Goaway,
     Headers,
     Http2Peer,
+    Ping,
     Reset,
     ask,
     body,
@@ -354,3 +355,28 @@ def test_a_request_that_may_be_repeated_goes_on_when_its_target_is_cut(make_dial
     talk.loop.settle()
     http2_target(talk, "b").answers(1)
     assert status_of(client.hears(), 1) == 200
+
+
+def test_a_connection_that_cannot_be_flushed_keeps_no_other_from_it(dialogue: Dialogue) -> None:
+    one, two = http2_client(dialogue), http2_client(dialogue)
+    first, second = one.peer.transport.protocol, two.peer.transport.protocol
+
+    def gone(_: bytes) -> None:
+        raise RuntimeError("gone")
+
+    first.write = gone
+    for protocol in (first, second):
+        protocol.frames.ping(b"12345678", False)
+        protocol.mark()
+    dialogue.loop.settle()
+    assert two.hears() == [Ping(b"12345678")]
+    assert len(dialogue.loop.problems) == 1
+    dialogue.loop.problems.clear()
+
+
+def test_a_malformed_request_has_a_line_in_the_access_log(dialogue: Dialogue) -> None:
+    client = http2_client(dialogue)
+    stream = client.asks([(b":method", b"GET"), (b":path", b"/")])
+    assert client.hears() == [Reset(stream, 1)]
+    assert (dialogue.record.status, dialogue.record.protocol) == (400, "HTTP/2")
+    assert dialogue.record.error == "malformed (downstream): no :scheme or no :path"
