@@ -134,7 +134,7 @@ no-stale-extensions:
 
 system-packages: # What the scenarios start; without it they are skipped, and pytest names each with its reason.
 	@.ci/can-compile $(PYTHON) || .ci/system-packages gcc libc6-dev python3-dev || true
-	@.ci/system-packages nginx curl chromium jq nghttp2-client nghttp2-server iproute2 || echo "the scenarios that need them are LEFT OUT; see 'SKIPPED' in the summary"
+	@.ci/system-packages nginx haproxy curl chromium jq nghttp2-client nghttp2-server iproute2 || echo "the scenarios that need them are LEFT OUT; see 'SKIPPED' in the summary"
 
 test-interpreted: $(TOOLS) $(VENDOR) no-stale-extensions ## Tests on the plain files
 	$(call run_tests,interpreted,PYTHONPATH=src,,$$(.ci/can-compile $(BIN)/python && echo "$(PLAIN_SCENARIOS)"))
