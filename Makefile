@@ -102,10 +102,11 @@ package: ## sdist and wheel into dist, each installed into an empty environment 
 # Unit tests run side by side; scenarios start processes of their own and measure them, so they run one after the other.
 PYTEST = $(BIN)/python -m pytest
 # What is the same Python in both modes is tested once: the units of folders that are never compiled in the interpreted
-# run, the scenarios of the control plane (a browser, many processes) over the compiled data path where there can be one.
+# run, the scenarios of the control plane (a browser, many processes) over the compiled data path where there can be one;
+# and so are the long ones of HTTP/2 and the cache, whose units and properties run in both modes.
 PLAIN_UNITS = --ignore tests/architecture --ignore tests/golden --ignore tests/unit/test_build.py \
 	$(foreach folder,admin benchmarks cli config demo deploy docs library,--ignore tests/unit/$(folder))
-PLAIN_SCENARIOS = $(foreach feature,admin client dashboard docs faults metrics smuggling/test_differential.py,--ignore tests/scenarios/$(feature))
+PLAIN_SCENARIOS = $(foreach feature,admin cache client dashboard docs faults http2 metrics shipping smuggling/test_differential.py,--ignore tests/scenarios/$(feature))
 # $(call run_tests,MODE,WORDS,UNITS,SCENARIOS): WORDS before python put it in that mode; the others are pytest's options.
 define run_tests
 	@echo "== tests, $(1)"

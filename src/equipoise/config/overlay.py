@@ -61,11 +61,15 @@ class CacheChange(Struct, frozen=True, omit_defaults=True, forbid_unknown_fields
     keep_stale: float | None = None
 
 
+# The one that is left out of the state file: msgspec compares a default by identity.
+UNCHANGED: Final = CacheChange()
+
+
 class PoolOverlay(Struct, frozen=True, omit_defaults=True, forbid_unknown_fields=True):
     """What differs from the file in one pool. A target's name stands in one of the three collections at most."""
 
     algorithm: str | None = None
-    cache: CacheChange = CacheChange()
+    cache: CacheChange = UNCHANGED
     added: dict[str, TargetConfig] = {}
     removed: tuple[str, ...] = ()
     changed: dict[str, TargetChange] = {}
@@ -191,7 +195,7 @@ def _trimmed_pool(base: PoolConfig | None, over: PoolOverlay) -> PoolOverlay:
     changed = {name: _trimmed_change(said.get(name), change) for name, change in over.changed.items()}
     return PoolOverlay(
         algorithm=None if over.algorithm == base.algorithm else over.algorithm,
-        cache=CacheChange(**_others(base.cache, over.cache)),
+        cache=CacheChange(**others) if (others := _others(base.cache, over.cache)) else UNCHANGED,
         added={name: target for name, target in over.added.items() if said.get(name) != target},
         removed=over.removed,
         changed={name: change for name, change in changed.items() if change != TargetChange()},
