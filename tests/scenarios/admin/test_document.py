@@ -38,7 +38,7 @@ def test_the_api_is_as_its_document_says_whatever_is_sent(stage: Stage, administ
         command, cwd=tmp_path, env=environment(), capture_output=True, text=True, check=False, timeout=LONGEST
     )
     assert done.returncode == 0, done.stdout + done.stderr
-    assert re.search(r"Tested: +16\b", done.stdout), done.stdout
+    assert re.search(r"Tested: +19\b", done.stdout), done.stdout
     assert admin.balancer.find("a call of the admin API broke") == []
     assert len(admin.balancer.workers) == 2
 

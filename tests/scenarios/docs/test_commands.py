@@ -80,6 +80,9 @@ NOT_RUN: dict[str, dict[str, str]] = {
     },
     "docs/how-to/compose.md": {"": "needs Docker; tests/scenarios/shipping runs the same without"},
     "docs/how-to/dashboard.md": {"make vendor": BUILDS},
+    "docs/how-to/fuzzing.md": {
+        "": "takes minutes; tests/property/test_fuzz.py and smuggling/test_differential.py run their like"
+    },
     "docs/how-to/demo.md": {
         "make demo": "takes a minute and more; tests/unit/demo/test_run.py runs a short one",
     },

@@ -88,7 +88,7 @@ def scrape(stage: Stage, tmp_path: Path) -> Iterator[Scrape]:
 
 
 def test_every_metric_is_served_in_the_text_format(stage: Stage, scrape: Scrape) -> None:
-    scraped = scrape({"a": stage.target()})
+    scraped = scrape({"a": stage.target()}, more="[pools.default.cache]\nenabled = true\n")
     fetch(scraped.port)
     scraped.wait_for(1, "equipoise_requests_total", target="a")
     eventually(lambda: "equipoise_mean_response_seconds{" in scraped.get()[2])
