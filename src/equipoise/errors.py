@@ -55,3 +55,8 @@ def refused(kind: str, status: int, detail: str) -> ProxyError:
 def client_failed(kind: str, status: int, detail: str) -> ProxyError:
     """A client that was too slow, sent too much, or left."""
     return ProxyError(kind, DOWNSTREAM, RETRY_NEVER, status, detail)
+
+
+def body_too_large() -> ProxyError:
+    """A request whose body is over the limit, by what its head says or by what has come of it."""
+    return client_failed("body_too_large", 413, "The request's body is larger than allowed.")

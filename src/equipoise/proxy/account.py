@@ -149,6 +149,12 @@ class Account(Relay):
             and BACKSLASH not in head.target
         )
 
+    def _body_pieces(self) -> tuple[bytes, bytes]:
+        """The request's body as a line has it, and how the line ends."""
+        if self.body is None:
+            return NO_BODY, LINE_END
+        return body_pieces(self.body[0] if len(self.body) == 1 else b"".join(self.body))
+
     def _hit_line(self, pool: Pool, now: i64) -> bytes:
         """The line of a request that the cache answered."""
         head = self.head
@@ -156,9 +162,7 @@ class Account(Relay):
         lookup = self.lookup
         assert lookup is not None
         duration = (now - self.began) // 1_000
-        body, end = NO_BODY, LINE_END
-        if self.body is not None:
-            body, end = body_pieces(self.body[0] if len(self.body) == 1 else b"".join(self.body))
+        body, end = self._body_pieces()
         if lookup.reason:
             end = b'%b,"cache_reason":"%b"}\n' % (end[:-2], lookup.reason.encode())
         return b"".join(
@@ -189,9 +193,7 @@ class Account(Relay):
     def _line(self, pool: Pool, target: Target, now: i64) -> bytes:
         """The line itself, for a request that went well at once; nothing in it but the body needs escaping."""
         head = self.head
-        body, end = NO_BODY, LINE_END
-        if self.body is not None:
-            body, end = body_pieces(self.body[0] if len(self.body) == 1 else b"".join(self.body))
+        body, end = self._body_pieces()
         if self.grpc_status:
             end = end[:-2] + GRPC_ENDS[self.grpc_status]
         services = self.services

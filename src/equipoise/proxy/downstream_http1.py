@@ -8,7 +8,7 @@ from typing import Any, Final
 
 from mypy_extensions import i64
 
-from equipoise.errors import ProxyError, client_failed
+from equipoise.errors import ProxyError, body_too_large, client_failed
 from equipoise.proxy.client import Client
 from equipoise.proxy.exchange import Exchange
 from equipoise.proxy.http2_client import ClientConnection
@@ -245,7 +245,7 @@ class DownstreamHttp1(Downstream):
             body = self._take_chunks(rest) if rest else b""
         else:
             if limits.request_body and length > limits.request_body:
-                raise client_failed("body_too_large", 413, "The request's body is larger than allowed.")
+                raise body_too_large()
             self.left = length
             body = self._take_length(rest)
         last = self.left == 0 and self.chunks is None
@@ -297,7 +297,7 @@ class DownstreamHttp1(Downstream):
         body = chunks.feed(data)
         limit = self.services.world().limits.request_body
         if limit and chunks.size > limit:
-            raise client_failed("body_too_large", 413, "The request's body is larger than allowed.")
+            raise body_too_large()
         if chunks.done:
             self.buffer = chunks.rest
             self.trailers = chunks.trailers

@@ -8,7 +8,7 @@ from typing import Any, Final
 
 from mypy_extensions import i64
 
-from equipoise.errors import ProxyError, client_failed, malformed
+from equipoise.errors import ProxyError, body_too_large, client_failed, malformed
 from equipoise.proxy.client import Client
 from equipoise.proxy.exchange import Exchange
 from equipoise.proxy.grpc_health import METHODS as HEALTH_METHODS
@@ -108,7 +108,7 @@ class DownstreamHttp2(Downstream):
         if head.expect is not None and head.expect.lower() != b"100-continue":
             return malformed("unknown expectation", 417)
         if limits.request_body and head.content_length > limits.request_body:
-            return client_failed("body_too_large", 413, "The request's body is larger than allowed.")
+            return body_too_large()
         return None
 
     def data_received(self, data: bytes, end: bool) -> None:
@@ -124,7 +124,7 @@ class DownstreamHttp2(Downstream):
         self.received += len(data)
         limits = self.services.world().limits
         if limits.request_body and self.received > limits.request_body:
-            exchange.request_failed(client_failed("body_too_large", 413, "The request's body is larger than allowed."))
+            exchange.request_failed(body_too_large())
             return
         if self.place >= 0:
             self._watch(NO_DEADLINE if end else self.services.now + limits.body_ns)
