@@ -151,7 +151,10 @@ class Target:
         self.most_in_flight = 0
         self.problems: list[str] = []
         self._server: asyncio.Server | None = None
+        self._listens = False
         self._open: set[asyncio.StreamWriter] = set()
+        # The loop itself holds tasks by weak references only.
+        self._serving: set[asyncio.Task[None]] = set()
 
     @property
     def url(self) -> str:
@@ -189,12 +192,14 @@ class Target:
         self.stage.run(self._close_all())
 
     async def _start(self) -> None:
+        self._listens = True
         self._server = await asyncio.start_server(
-            self._serve, self.host, self.port, backlog=4096, reuse_port=True, ssl=self.tls
+            self._accept, self.host, self.port, backlog=4096, reuse_port=True, ssl=self.tls
         )
         self.port = self._server.sockets[0].getsockname()[1]
 
     async def _stop(self) -> None:
+        self._listens = False
         if self._server is not None:
             self._server.close()
             self._server = None
@@ -205,8 +210,17 @@ class Target:
         for writer in list(self._open):
             writer.close()
 
-    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        # A plain function, called as the connection is made: a task may be cancelled before it knows of its connection.
+        if not self._listens:
+            writer.transport.abort()
+            return
         self._open.add(writer)
+        serving = asyncio.get_running_loop().create_task(self._serve(reader, writer))
+        self._serving.add(serving)
+        serving.add_done_callback(self._serving.discard)
+
+    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         try:
             await self._converse(Call(self, (_Recording(reader, self.received), writer)))
         except (ConnectionError, ClosedEarlyError):
@@ -311,6 +325,9 @@ class Stage:
     async def _end(self) -> None:
         for target in self.targets:
             await target._stop()
+        # Connections that were being accepted get to their target, which turns them away.
+        for _ in range(3):
+            await asyncio.sleep(0)
         others = asyncio.all_tasks() - {asyncio.current_task()}
         for task in others:
             task.cancel()
