@@ -49,7 +49,7 @@ VARIANTS: tuple[Row, ...] = (
 )
 
 # It is nothing without HTTP/2 or TLS.
-NGHTTPX = Row("nghttpx", "nghttpx")
+NGHTTPX: tuple[Row, ...] = (Row("nghttpx", "nghttpx"), Row("nghttpx, log", "nghttpx", log=True))
 
 # Where an answer is kept and given again; beside them the rows that ask a target each time.
 CACHE_PEERS: tuple[Row, ...] = (
@@ -116,7 +116,7 @@ def chosen_rows(builds: Sequence[Build], choice: Choice, more: Sequence[Row] = (
     known = (*ours, *PEERS, *more, *choice.others)
     if not choice.rows:
         return known
-    every = (*known, *BIG_BODY_PEERS, NGHTTPX, *CACHE_PEERS, *VARIANTS)
+    every = (*known, *BIG_BODY_PEERS, *NGHTTPX, *CACHE_PEERS, *VARIANTS)
     unknown = [name for name in choice.rows if not any(_named(row, name) for row in every)]
     if unknown:
         names = "; ".join(dict.fromkeys(row.name for row in every))
@@ -212,7 +212,7 @@ def _protocol(builds: Sequence[Build], choice: Choice, load: tuple[str, str, Tra
 
 def rows_for(builds: Sequence[Build], choice: Choice, traffic: Traffic) -> tuple[Row, ...]:
     """The rows that can carry that traffic. The peers' logs are measured where calls come as a mesh makes them."""
-    rows = chosen_rows(builds, choice, (NGHTTPX,))
+    rows = chosen_rows(builds, choice, NGHTTPX)
     return tuple(
         replace(row, link=traffic.link)
         for row in rows

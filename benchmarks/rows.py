@@ -247,13 +247,22 @@ def _caddy(row: Row, place: Place, programs: Programs) -> Command:
     return Command([programs.find("caddy"), "run", "--config", str(conf), "--adapter", "caddyfile"], env)
 
 
+# What it can say of our fields; it knows neither bodies nor identifiers of requests, and writes line by line.
+_NGHTTPX_LINE = (
+    '{"time":"$time_iso8601","client":"$remote_addr","method":"$method","host":"$http_host","path":"$path",'
+    '"protocol":"$protocol_version","status":$status,"target":"$backend_host:$backend_port",'
+    '"duration_s":$request_time,"bytes_out":$body_bytes_sent}'
+)
+
+
 def _nghttpx(row: Row, place: Place, programs: Programs) -> Command:
     speaks = ";;proto=h2" if row.link is Link.HTTP2 else ""
     targets = place.each_target("--backend=127.0.0.1,{port}" + speaks, " ").split()
     front = f"--frontend=127.0.0.1,{place.port}" + ("" if row.link is Link.TLS else ";no-tls")
     options = ["--conf=/dev/null", "--log-level=ERROR", f"--workers={place.workers}", "--backlog=4096", "--no-ocsp"]
     files = place.tls(row, "{key} {certificate}").split()
-    return Command([programs.find("nghttpx"), *options, "--add-x-forwarded-for", front, *targets, *files])
+    log = [f"--accesslog-file={place.log_path}", f"--accesslog-format={_NGHTTPX_LINE}"] if row.log else []
+    return Command([programs.find("nghttpx"), *options, *log, "--add-x-forwarded-for", front, *targets, *files])
 
 
 def _varnish(_row: Row, place: Place, programs: Programs) -> Command:
