@@ -34,6 +34,8 @@ SIZES_AT: Final = 64  # head length << 32 | body length
 CHECKED_BODY: Final = 4096
 _EDGE: Final = 2048
 _LOW: Final = 0xFFFF_FFFF
+# Objects around what is remembered, in octets.
+_OVERHEAD: Final = 512
 # What is read at once: most answers are smaller, and one read is cheaper than two.
 _GLANCE: Final = 1024
 
@@ -48,6 +50,7 @@ class Entry:
         body: the whole body.
         stored_ns: when it was stored, monotonic clock.
         expires_ns: from when on it may not be used at all.
+        decoded: what the policy made of `head`, if it cares to keep that with an entry that is remembered.
     """
 
     def __init__(self, path: bytes, head: bytes, body: bytes, stored_ns: i64, expires_ns: i64) -> None:
@@ -56,6 +59,18 @@ class Entry:
         self.body = body
         self.stored_ns = stored_ns
         self.expires_ns = expires_ns
+        self.decoded: object | None = None
+
+
+@mypyc_attr(acyclic=True)
+class Remembered:
+    """A record that was read and checked before."""
+
+    def __init__(self, start: bytes, key: bytes, begun_ns: i64, entry: Entry) -> None:
+        self.start = start
+        self.key = key
+        self.begun_ns = begun_ns
+        self.entry = entry
 
 
 def record_length(key: bytes, entry: Entry) -> i64:
@@ -98,10 +113,22 @@ class Reader:
 
     What it reads may change under its hands: every length is checked before it is used, and whoever asked looks at the
     index cell again afterwards.
+
+    Small records that it has read it remembers, by cell: one whose fixed fields, the checksum and the times among them,
+    stand there as they did is the same one, and is neither copied nor checked again.
     """
 
-    def __init__(self, memory: mmap.mmap) -> None:
+    def __init__(self, memory: mmap.mmap, room: i64) -> None:
+        """Belongs to one section.
+
+        Args:
+            memory: the section.
+            room: bytes that may be remembered.
+        """
         self._memory = memory
+        self._room = room
+        self._taken: i64 = 0
+        self._recent: dict[int, Remembered] = {}
         # Of the record that was read last.
         self.begun_ns: i64 = 0
         self.is_damaged = False
@@ -118,8 +145,13 @@ class Reader:
         Returns:
             None when another key's record stands there, or none at all; `is_damaged` tells these apart.
         """
-        self.is_damaged = True
         memory = self._memory
+        known = self._recent.get(int(cell))
+        if known is not None and known.key == key and memory[at : at + FIELDS] == known.start:
+            self.is_damaged = False
+            self.begun_ns = known.begun_ns
+            return known.entry
+        self.is_damaged = True
         raw = memory[at : min(at + _GLANCE, end)]
         if len(raw) < FIELDS or read_i64_le(raw, CELL_AT) != cell:
             return None
@@ -141,10 +173,27 @@ class Reader:
             return None
         self.is_damaged = False
         self.begun_ns = read_i64_le(raw, BEGUN_AT)
-        return Entry(
+        entry = Entry(
             raw[key_end:path_end],
             raw[path_end:head_end],
             body,
             read_i64_le(raw, STORED_AT),
             read_i64_le(raw, EXPIRES_AT),
         )
+        if body_end - head_end <= CHECKED_BODY:
+            # The head is there a second time when it is decoded.
+            self._remember(cell, Remembered(raw[:FIELDS], key, self.begun_ns, entry), body_end + head_end)
+        return entry
+
+    def forget(self) -> None:
+        """Gives back what is remembered."""
+        self._recent = {}
+        self._taken = 0
+
+    def _remember(self, cell: i64, record: Remembered, size: i64) -> None:
+        if self._taken + size > self._room:
+            # All at once: what is asked for often is back at the next look.
+            self.forget()
+        if size <= self._room:
+            self._recent[int(cell)] = record
+            self._taken += size + _OVERHEAD

@@ -44,6 +44,8 @@ from equipoise.state.cache_record import Entry, Reader, record_length, seal
 from equipoise.state.cache_shard import MOST_USES, Shard
 
 KEY_BYTES: Final = 16
+# What a worker remembers of the entries that it read, as a share of the section.
+REMEMBERED_SHARE: Final = 256
 # What `begin` says.
 READY: Final = 0  # somebody stored it just now: look again
 LEAD: Final = 1  # fetch it; others wait. `end` has to follow
@@ -79,7 +81,7 @@ class Store:
         self._shards = [Shard(memory, self._cells, place) for place in layout.shards]
         self._claims = [Claims(memory, self._cells, place) for place in layout.shards]
         self._shard_count: i64 = len(layout.shards)
-        self._reader = Reader(memory)
+        self._reader = Reader(memory, layout.size // REMEMBERED_SHARE)
         self._counts: list[int] = self._counters_of(row) if row >= 0 else [0] * COUNTERS
         self._evicted_before = self._counts[EVICTIONS]
         self._is_open = True
@@ -328,6 +330,7 @@ class Store:
         Exchanges may hold this view for as long as they last.
         """
         self._is_open = False
+        self._reader.forget()
 
     def _counters_of(self, row: int) -> list[int]:
         at = int(self.layout.counters) + row * COUNTERS

@@ -24,7 +24,7 @@ def written(stored: Entry, at: int = 0, name: bytes = KEY) -> mmap.mmap:
 
 
 def read(memory: mmap.mmap, at: int = 0, name: bytes = KEY) -> tuple[Entry | None, bool]:
-    reader = Reader(memory)
+    reader = Reader(memory, 0)
     return reader.read(at, SIZE, CELL, name), reader.is_damaged
 
 
@@ -49,7 +49,7 @@ def test_a_record_is_whole_grains(path: bytes, body: bytes) -> None:
 
 def test_when_it_was_begun_is_kept() -> None:
     memory = written(entry())
-    reader = Reader(memory)
+    reader = Reader(memory, 0)
     reader.read(0, SIZE, CELL, KEY)
     assert reader.begun_ns == 7
 
@@ -88,7 +88,7 @@ def test_a_large_body_is_checked_at_both_ends(at: int) -> None:
 
 def test_nothing_behind_the_rings_end_is_read() -> None:
     memory = written(entry(b"y" * 500))
-    reader = Reader(memory)
+    reader = Reader(memory, 0)
     assert reader.read(0, 512, CELL, KEY) is None
     assert reader.is_damaged
 
@@ -101,3 +101,82 @@ def test_no_octets_are_an_error(octets: bytes, at: int) -> None:
     if at + CELL_AT + 8 <= SIZE:
         memory[at + CELL_AT : at + CELL_AT + 8] = CELL.to_bytes(8, "little")
     assert read(memory, at)[0] is None
+
+
+# What is remembered
+
+
+def again(reader: Reader, name: bytes = KEY) -> Entry | None:
+    return reader.read(0, SIZE, CELL, name)
+
+
+def replaced(memory: mmap.mmap, stored: Entry, begun: int = 7) -> None:
+    octets = seal(KEY, stored, begun) + stored.body
+    memory[: len(octets)] = octets
+    memory[CELL_AT : CELL_AT + 8] = CELL.to_bytes(8, "little")
+
+
+def test_a_small_record_that_stands_there_still_is_the_same_object() -> None:
+    memory = written(entry(b"body"))
+    reader = Reader(memory, SIZE)
+    assert again(reader) is again(reader)
+    assert not reader.is_damaged
+
+
+def test_without_room_nothing_is_remembered() -> None:
+    memory = written(entry(b"body"))
+    reader = Reader(memory, 0)
+    assert again(reader) is not again(reader)
+
+
+def test_a_large_body_is_not_remembered() -> None:
+    memory = written(entry(b"b" * (CHECKED_BODY + 1)))
+    reader = Reader(memory, SIZE)
+    assert again(reader) is not again(reader)
+
+
+@pytest.mark.parametrize(
+    ("stored", "begun"),
+    [(entry(b"new!"), 7), (entry(b"body", b"/other"), 7), (entry(b"body"), 8)],
+    ids=["body", "path", "begun"],
+)
+def test_another_record_in_the_same_place_is_read_anew(stored: Entry, begun: int) -> None:
+    memory = written(entry(b"body"))
+    reader = Reader(memory, SIZE)
+    again(reader)
+    replaced(memory, stored, begun)
+    assert parts(again(reader)) == parts(stored)
+    assert reader.begun_ns == begun
+
+
+def test_what_is_remembered_is_a_miss_for_another_key() -> None:
+    memory = written(entry(b"body"))
+    reader = Reader(memory, SIZE)
+    again(reader)
+    assert again(reader, key("other")) is None
+
+
+def test_what_is_forgotten_is_read_anew() -> None:
+    memory = written(entry(b"body"))
+    reader = Reader(memory, SIZE)
+    first = again(reader)
+    reader.forget()
+    assert again(reader) is not first
+
+
+def test_no_more_is_remembered_than_there_is_room_for() -> None:
+    body = b"b" * 1_000
+    memory = mmap.mmap(-1, SIZE)
+    reader = Reader(memory, 8_000)
+    first: list[Entry] = []
+    for place in range(20):
+        at = place * 2_048
+        octets = seal(KEY, entry(body), 7) + body
+        memory[at : at + len(octets)] = octets
+        memory[at + CELL_AT : at + CELL_AT + 8] = (CELL + place).to_bytes(8, "little")
+        found = reader.read(at, SIZE, CELL + place, KEY)
+        assert found is not None
+        first.append(found)
+    kept = [reader.read(place * 2_048, SIZE, CELL + place, KEY) is first[place] for place in reversed(range(20))]
+    assert kept[0]
+    assert 1_000 * sum(kept) < 8_000
