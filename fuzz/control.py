@@ -1,6 +1,6 @@
-"""What the control plane reads: the configuration file, and tokens.
+"""What the control plane reads: the configuration file, tokens, and bodies of calls.
 
-Owns: what must hold of any file and of any token.
+Owns: what must hold of any file, of any token and of any body.
 Refuses to know: where the bytes come from.
 """
 
@@ -8,6 +8,7 @@ import base64
 import hashlib
 import hmac
 import json
+import math
 import tempfile
 from functools import cache
 from pathlib import Path
@@ -16,6 +17,8 @@ from typing import Any, Final
 import jwt
 
 from equipoise.admin.auth import EXPIRED, INVALID, TokenError, Verifier
+from equipoise.admin.bodies import parse as parse_body
+from equipoise.admin.problems import ProblemError
 from equipoise.config.decode import decode, plain
 from equipoise.config.load import ConfigError, parse
 from equipoise.config.schema import Config
@@ -24,6 +27,7 @@ ENVIRONMENT: Final = {"NAME": "value", "EMPTY": ""}
 SECRET: Final = "a secret of 32 octets, or some more"  # noqa: S105  (it opens nothing)
 NOW: Final = 1_800_000_000.0
 LEEWAY: Final = 10.0
+LONGEST_NUMBER: Final = 18
 
 
 def check_config(data: bytes) -> None:
@@ -71,6 +75,42 @@ def _check(verifier: Verifier, token: str) -> None:
     for name in ("nbf", "iat"):
         start = claims.get(name)
         assert start is None or start <= NOW + LEEWAY
+
+
+def check_body(data: bytes) -> None:
+    """A body: what Python's own reader finds in it, or refused for a reason that we know."""
+    try:
+        value = parse_body(data)
+    except ProblemError as error:
+        if error.status_code != 422 or not error.errors:
+            raise AssertionError(f"refused as {error.status_code}") from error
+        if not _is_refusable(data):
+            raise AssertionError(f"refused: {error.detail}") from error
+        return
+    assert value == json.loads(data.decode())
+    assert value == parse_body(json.dumps(value, ensure_ascii=False).encode())
+
+
+def _is_refusable(data: bytes) -> bool:
+    """Whether the body is no JSON, or JSON in one of the ways that we do not take."""
+    objections: list[bool] = []
+
+    def table(pairs: list[tuple[str, object]]) -> dict[str, object]:
+        objections.append(len(dict(pairs)) < len(pairs))
+        return dict(pairs)
+
+    try:
+        value = json.loads(
+            data.decode(),
+            object_pairs_hook=table,
+            parse_constant=lambda _: objections.append(True),
+            parse_int=lambda digits: objections.append(len(digits.lstrip("-")) > LONGEST_NUMBER),
+            parse_float=lambda text: objections.append(math.isinf(float(text))),
+        )
+        json.dumps(value, ensure_ascii=False).encode()
+    except (ValueError, RecursionError):
+        return True
+    return any(objections)
 
 
 def _signed(header: bytes, claims: bytes) -> str:

@@ -10,6 +10,8 @@ from pathlib import Path
 
 import atheris  # type: ignore[import-untyped]  # it has no annotations
 
+from fuzz.engine import check_in_time
+
 
 def main() -> None:
     """Never returns: libFuzzer ends the process."""
@@ -21,7 +23,7 @@ def main() -> None:
 
     def keep_finding(data: bytes) -> None:
         try:
-            check(data)
+            check_in_time(check, data)
         except Exception:
             finding.write_text(f"{traceback.format_exc()}target {name}, input {data!r}\n")
             raise

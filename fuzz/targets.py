@@ -46,4 +46,5 @@ TARGETS: Final[dict[str, Target]] = {
     "grpc": Target(fields.check_grpc, 128, 4_000),
     "config": Target(control.check_config, 2_048, 500),
     "token": Target(control.check_token, 512, 2_000),
+    "body": Target(control.check_body, 512, 5_000),
 }

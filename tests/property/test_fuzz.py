@@ -4,7 +4,7 @@ import importlib.util
 from random import Random
 
 import pytest
-from fuzz import corpus
+from fuzz import corpus, engine
 from fuzz.engine import Budget, mutations, run_blind, run_guided
 from fuzz.targets import TARGETS
 
@@ -42,6 +42,13 @@ def test_a_finding_names_its_target_and_its_input() -> None:
 
     with pytest.raises(AssertionError) as caught:
         run_blind("date", fails, 64, Budget(runs=100), seed=1)
+    assert caught.value.__notes__ == ["target date, input b'Sun, 06 Nov 1994 08:49:37 GMT'"]
+
+
+def test_an_input_that_takes_too_long_is_a_finding(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(engine, "SLOW_S", 0.0)
+    with pytest.raises(TimeoutError, match="of the processor") as caught:
+        run_blind("date", lambda _data: None, 64, Budget(runs=100), seed=1)
     assert caught.value.__notes__ == ["target date, input b'Sun, 06 Nov 1994 08:49:37 GMT'"]
 
 

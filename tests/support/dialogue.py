@@ -53,10 +53,12 @@ class Dialogue:
 
     # The two sides
 
-    def client(self, address: str = CLIENT) -> Peer:
-        """A client connects."""
+    def client(self, address: str = CLIENT, alpn: str | None = None) -> Peer:
+        """A client connects; over TLS, `alpn` is what was agreed on."""
         protocol: Any = self.path.downstream()
         peer = self._peer(protocol, (address, 50000))
+        if alpn is not None:
+            peer.transport.secured = Secured(alpn)
         protocol.connection_made(peer.transport)
         self.loop.settle()
         return peer
@@ -155,6 +157,8 @@ class Dialogue:
             assert self.path.connections == 0
             assert not self.services.tunnels
             assert not self.services.downstreams
+            clients = self.ledger.clients
+            assert clients.join(clients.seat(CLIENT)) == 1, "connections are counted that have closed"
             stacks = self.services.idle.by_slot.values()
             idle = {c for stack in stacks for c in (*stack.connections, *stack.shared)}
             open_upstream = {p for p in self.peers if not p.transport.lost}

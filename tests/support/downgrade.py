@@ -40,11 +40,15 @@ def written(message: Http2Request, pairs: list[Pair], end_stream: bool) -> bytes
     return b"\r\n".join(lines) + b"\r\n\r\n"
 
 
+def is_unknown(expect: bytes | None) -> bool:
+    return expect is not None and expect.lower() != b"100-continue"
+
+
 def check_downgrade(pairs: list[Pair], end_stream: bool) -> None:
     """What passes is one request of HTTP/1, and the same; what does not is refused in the one way it may."""
     result = passed(pairs, end_stream)
-    # CONNECT goes nowhere: `http1` answers it with 405, and the data path does so here.
-    if result is None or result[0].method == b"CONNECT":
+    # CONNECT and an unknown expectation go nowhere: `http1` answers 405 and 417, and the data path does so here.
+    if result is None or result[0].method == b"CONNECT" or is_unknown(result[0].expect):
         return
     message, regular = result
     data = written(message, regular, end_stream)

@@ -80,6 +80,8 @@ class ScriptedLoop(asyncio.SelectorEventLoop):
         for _ in range(8):
             self.call_soon(self.stop)
             self.run_forever()
+            if not self._ready:  # type: ignore[attr-defined]  # a turn costs as much as what it runs
+                return
 
     def _note(self, _: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
         self.problems.append(f"{context.get('message')}: {context.get('exception')!r}")

@@ -257,7 +257,7 @@ def test_the_wheel_says_what_it_is(packages: Packages) -> None:
     assert (found.name, str(found.version)) == ("equipoise", equipoise.__version__)
     assert found.license_expression == "Apache-2.0"
     assert found.description_content_type == "text/markdown"
-    assert set(found.provides_extra or ()) == {"demo", "dev", "docs", "grpc"}
+    assert set(found.provides_extra or ()) == {"audit", "demo", "dev", "docs", "grpc"}
     assert "Typing :: Typed" in (found.classifiers or ())
     assert "[pytest11]" in points
     assert "[console_scripts]" in points
@@ -321,16 +321,23 @@ def test_the_lock_holds_every_declared_dependency_at_a_version_that_is_allowed(l
     assert wrong == []
 
 
+def test_the_auditor_is_locked_alone() -> None:
+    """`make audit` brings it into an environment of its own; the others need none of it."""
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    (need,) = (Requirement(line) for line in project["optional-dependencies"]["audit"])
+    assert need.specifier.contains(locked("audit.lock")[need.name])
+
+
 def test_the_tools_are_locked_together_with_the_run_time_dependencies() -> None:
     assert locked("runtime.lock").items() <= locked("dev.lock").items()
 
 
-@pytest.mark.parametrize("lock", ["runtime.lock", "dev.lock"])
+@pytest.mark.parametrize("lock", ["runtime.lock", "dev.lock", "audit.lock"])
 def test_the_lock_names_no_host(lock: str) -> None:
     assert re.findall(r"\w+://|--(?:extra-)?index|--find-links", (ROOT / "requirements" / lock).read_text()) == []
 
 
-@pytest.mark.parametrize("lock", ["runtime.lock", "dev.lock"])
+@pytest.mark.parametrize("lock", ["runtime.lock", "dev.lock", "audit.lock"])
 def test_every_locked_package_has_a_hash(lock: str) -> None:
     blocks = re.split(r"\n(?=[\w.-]+==)", (ROOT / "requirements" / lock).read_text())
     assert [block.splitlines()[0] for block in blocks if "==" in block and "--hash=sha256:" not in block] == []

@@ -73,9 +73,10 @@ def parse(body: bytes) -> Any:
             place for any use of ours.
     """
     try:
-        return json.loads(
+        value = json.loads(
             body.decode(), object_pairs_hook=_once, parse_constant=_refuse, parse_int=_integer, parse_float=_number
         )
+        _encode(value)
     except RecursionError:
         raise _bad("nested too deeply") from None
     except UnicodeError:
@@ -84,18 +85,27 @@ def parse(body: bytes) -> Any:
         raise _bad(f"is not valid JSON: {error.msg}, line {error.lineno}, column {error.colno}") from None
     except ValueError as error:
         raise _bad(str(error)) from None
+    return value
 
 
 def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    """A table whose fields have one value each, and whose texts have no half of a character."""
+    """A table whose fields have one value each, and whose texts have no half of a character (RFC 8259 8.2)."""
     table = dict(pairs)
     if len(table) != len(pairs):
         raise ValueError("names a field twice")
     for key, value in pairs:
         key.encode()
-        if isinstance(value, str):
-            value.encode()
+        _encode(value)
     return table
+
+
+def _encode(value: object) -> None:
+    """Fails where a text, or one in a list, has half of a character; tables have been looked at when they were made."""
+    if isinstance(value, str):
+        value.encode()
+    elif isinstance(value, list):
+        for item in value:
+            _encode(item)
 
 
 def _refuse(word: str) -> Any:

@@ -34,6 +34,8 @@ ALGORITHM = "/v1/pools/default/algorithm"
         pytest.param('{"a": 1}'.encode("utf-16"), "not valid UTF-8", id="UTF-16"),
         pytest.param(b'{"a": "\\ud800"}', "not valid UTF-8", id="half of a character"),
         pytest.param(b'{"\\ud800": 1}', "not valid UTF-8", id="half of a character as a field"),
+        pytest.param(b'{"a": [["\\ud800"]]}', "not valid UTF-8", id="half of a character in lists"),
+        pytest.param(b'"\\ud800"', "not valid UTF-8", id="half of a character alone"),
         pytest.param(b"\xef\xbb\xbf{}", "is not valid JSON", id="byte order mark"),
     ],
 )
