@@ -207,6 +207,10 @@ class Process:
             time.sleep(0.02)
         raise ProcessFailed(f"{self.name} does not listen on its port after {START_DEADLINE_S:.0f} s")
 
+    def wait(self, seconds: float) -> int:
+        """Return its exit code; raise subprocess.TimeoutExpired when it does not end by itself in time."""
+        return self._child.wait(seconds)
+
     def stop(self) -> None:
         """Ask, wait, then kill what is left of the tree."""
         if self._child.poll() is not None:

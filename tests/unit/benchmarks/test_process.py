@@ -90,5 +90,10 @@ def test_a_process_that_ends_early_is_reported_with_its_last_words(tmp_path: Pat
     assert "peer ended with 3: no such directive" in str(failed.value)
 
 
+def test_a_process_that_ends_by_itself_is_waited_for(tmp_path: Path) -> None:
+    with Process("peer", [sys.executable, "-c", "import sys; sys.exit(3)"], tmp_path) as started:
+        assert started.wait(30) == 3
+
+
 def test_free_ports_are_all_different() -> None:
     assert len(set(process.free_ports(200))) == 200
