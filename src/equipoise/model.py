@@ -182,7 +182,8 @@ class RouteSpec(msgspec.Struct, frozen=True):
 class LimitsSpec(msgspec.Struct, frozen=True):
     """What one client may cost.
 
-    Sizes in bytes, times in seconds; 0 means no limit for `request_body` and `connections`.
+    Sizes in bytes, times in seconds; 0 means no limit for `request_body`, `connections` and `tunnels`, and for
+    `connections_per_client` a share of what the open files of a worker allow.
     """
 
     request_head: int = 32 * 1024
@@ -190,7 +191,10 @@ class LimitsSpec(msgspec.Struct, frozen=True):
     request_body: int = 0
     header_count: int = 100
     connections: int = 0
+    connections_per_client: int = 0
+    tunnels: int = 0
     streams: int = 1000
+    buffer: int = 64 * 1024
     head_timeout: float = 10.0
     body_timeout: float = 30.0
     idle_timeout: float = 75.0
@@ -206,6 +210,7 @@ class AccessLogSpec(msgspec.Struct, frozen=True):
     enabled: bool = True
     sink: str = "json"
     path: str = "-"
+    queue: int = 16 * 1024 * 1024
     body_limit: int = 4096
     redact_headers: tuple[str, ...] = ("authorization", "cookie", "proxy-authorization", "set-cookie")
     headers: tuple[str, ...] = ()

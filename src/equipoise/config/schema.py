@@ -362,17 +362,66 @@ class LimitsConfig(_Table, frozen=True):
     ] = 0
     header_count: Annotated[int, Meta(ge=1, le=10_000, description="Headers of a request; more is answered 431.")] = 100
     connections: Annotated[
-        int, Meta(ge=0, le=10_000_000, description="Open connections of clients, over all workers. 0 is no limit.")
+        int,
+        Meta(
+            ge=0,
+            le=10_000_000,
+            description="Open connections of clients, over all workers; one more is answered 503. 0 is no limit but "
+            "that on open files.",
+        ),
+    ] = 0
+    connections_per_client: Annotated[
+        int,
+        Meta(
+            ge=0,
+            le=10_000_000,
+            description="Open connections of one address (IPv6: of one /64), over all workers; one more is answered "
+            "503. 0 is three quarters of what the limit on open files allows, in each worker.",
+        ),
+    ] = 0
+    tunnels: Annotated[
+        int,
+        Meta(
+            ge=0,
+            le=10_000_000,
+            description="Open tunnels (WebSocket), over all workers; one more is answered 503. 0 is no limit but that "
+            "of connections.",
+        ),
     ] = 0
     streams: Annotated[
-        int, Meta(ge=1, le=100_000, description="Requests at once on one HTTP/2 connection of a client.")
+        int,
+        Meta(
+            ge=1,
+            le=100_000,
+            description="Requests at once on one HTTP/2 connection of a client; one more is refused "
+            "(`REFUSED_STREAM`).",
+        ),
     ] = 1000
+    buffer: Annotated[
+        Size,
+        Meta(
+            ge=16 * KIB,
+            le=16 * MIB,
+            description="Held of a connection, either way, for a side that reads slowly; then the other is not read. "
+            "Of an HTTP/2 connection 64 times as much may be on its way and 128 times as much wait, for all its "
+            "requests together.",
+        ),
+    ] = 64 * KIB
     head_timeout: Annotated[
-        Duration, Meta(ge=0.01, le=_DAY, description="From the first byte of a request's head to its last.")
+        Duration,
+        Meta(
+            ge=0.01, le=_DAY, description="From the first byte of a request's head to its last; later is answered 408."
+        ),
     ] = 10 * SECONDS
-    body_timeout: Annotated[Duration, Meta(ge=0.01, le=_DAY, description="Between two pieces of a request's body.")] = (
-        30 * SECONDS
-    )
+    body_timeout: Annotated[
+        Duration,
+        Meta(
+            ge=0.01,
+            le=_DAY,
+            description="Between two pieces of a request's body, later is answered 408; and for a client that reads "
+            "nothing of its answer, which is then cut off.",
+        ),
+    ] = 30 * SECONDS
     idle_timeout: Annotated[
         Duration, Meta(ge=0.01, le=_DAY, description="How long a connection is kept between two requests.")
     ] = 75 * SECONDS
@@ -399,6 +448,14 @@ class AccessLogConfig(_Table, frozen=True):
         ),
     ] = "json"
     path: Annotated[str, Meta(min_length=1, description='File for the lines; `"-"` is standard output.')] = "-"
+    queue: Annotated[
+        Size,
+        Meta(
+            ge=64 * KIB,
+            le=GIB,
+            description="Lines that wait for the disk, per worker; more are dropped and counted.",
+        ),
+    ] = AccessLogSpec().queue
     body_limit: Annotated[
         Size, Meta(ge=0, le=MIB, description="Of a request's body, what its line carries; 0 is none.")
     ] = 4 * KIB

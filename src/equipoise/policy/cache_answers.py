@@ -67,7 +67,7 @@ def serve_identical(request: CacheRequest, cached: Cached, size: i64, now: i64) 
         size: bytes of its body.
         now: unix clock.
     """
-    return Served(cached.status, cached.block + _marks(cached, now), 0, 0 if request.method == b"HEAD" else size)
+    return Served(cached.status, cached.given(now), 0, 0 if request.method == b"HEAD" else size)
 
 
 def serve(request: CacheRequest, cached: Cached, size: i64, now: i64) -> Served:
@@ -83,7 +83,7 @@ def serve(request: CacheRequest, cached: Cached, size: i64, now: i64) -> Served:
         return serve_identical(request, cached, size, now)
     if request.noted & CONDITION != 0 and _is_known(request, cached, now):
         fields = [pair for pair in cached.fields() if pair[0] in OF_304]
-        return Served(304, head_block(304, fields) + _marks(cached, now), 0, 0)
+        return Served(304, head_block(304, fields) + cached.marks(now), 0, 0)
     ranges = request.values(b"range")
     # Only GET says what a range of its answer is; of several Range fields none counts.
     if request.method != b"GET" or len(ranges) != 1 or not _range_holds(request, cached, now):
@@ -91,11 +91,11 @@ def serve(request: CacheRequest, cached: Cached, size: i64, now: i64) -> Served:
     what, start, end = parse_range(ranges[0], size)
     if what == PART:
         said = b"bytes %d-%d/%d" % (int(start), int(end) - 1, int(size))
-        return Served(206, _part(206, cached, said, end - start) + _marks(cached, now), start, end)
+        return Served(206, _part(206, cached, said, end - start) + cached.marks(now), start, end)
     if what == UNSATISFIABLE:
         said = b"bytes */%d" % int(size)
         head = head_block(416, [(b"content-range", said), (b"content-length", b"0")])
-        return Served(416, head + _marks(cached, now), 0, 0)
+        return Served(416, head + cached.marks(now), 0, 0)
     return serve_identical(request, cached, size, now)
 
 
@@ -143,14 +143,6 @@ def _range_holds(request: CacheRequest, cached: Cached, now: i64) -> bool:
 
 
 # -- fields of our own
-
-
-def _marks(cached: Cached, now: i64) -> bytes:
-    """Age (RFC 9111 5.1) and Cache-Status (RFC 9211) of an answer from the cache."""
-    age = cached.age(now)
-    left = cached.lifetime - age
-    # Rounded down, as a person counts: what has 0.5 s left has 0, what is 0.5 s over has -1.
-    return b"age: %d\r\ncache-status: equipoise; hit; ttl=%d\r\n" % (int(age // NS), int(left // NS))
 
 
 def forwarded_status(forward: bytes, status: i64, stored: bool, detail: str) -> bytes:

@@ -97,6 +97,7 @@ class CacheAnswer:
     Attributes:
         targeted: whether `directives` come from a targeted field, so that Expires does not count (RFC 9213 2.2).
         content_length: bytes of the body; -1 when it was not said.
+        answered_steady: monotonic clock when the head arrived; whoever stores the answer sets it.
     """
 
     def __init__(self, status: i64, fields: FieldPairs, framed: bool, asked: i64, answered: i64) -> None:
@@ -115,6 +116,7 @@ class CacheAnswer:
         self.framed = framed
         self.asked = asked
         self.answered = answered
+        self.answered_steady: i64 = 0
         found: dict[bytes, list[bytes]] = {}
         for name, value in fields:
             if name in ANSWER_FIELDS:

@@ -187,7 +187,9 @@ def freshened(cached: Cached, answer: CacheAnswer) -> CacheAnswer | None:
     replaced.add(b"date")
     merged = [pair for pair in cached.fields() if pair[0] not in replaced]
     merged.extend(new)
-    return CacheAnswer(cached.status, merged, True, answer.asked, answer.answered)
+    fresh = CacheAnswer(cached.status, merged, True, answer.asked, answer.answered)
+    fresh.answered_steady = answer.answered_steady
+    return fresh
 
 
 def _same(cached: Cached, answer: CacheAnswer) -> bool:

@@ -187,6 +187,7 @@ def cache(rules: Rules, request: CacheRequest, answer: CacheAnswer, size: i64) -
         fields.append((b"content-length", b"%d" % int(length)))
     cached = Cached(answer.status, head_block(answer.status, fields))
     cached.answered = answer.answered
+    cached.answered_steady = answer.answered_steady
     cached.initial_age = initial_age(answer)
     if not rules.rfc9111:
         cached.lifetime = cached.initial_age + rules.ttl

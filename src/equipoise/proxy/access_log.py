@@ -144,17 +144,16 @@ _ENCODER: Final = msgspec.json.Encoder()
 class FileLog(AccessLog):
     """Lines into a file or standard output."""
 
-    def __init__(self, path: str, encode: Callable[[list[Record]], bytes], on_trouble: Callable[[str], None]) -> None:
-        """Opens the file.
+    def __init__(self, encode: Callable[[list[Record]], bytes], writer: BatchWriter) -> None:
+        """Begins.
 
         Args:
-            path: of the file; `-` is standard output.
             encode: turns records into lines.
-            on_trouble: is told when lines are lost, and when writing works again.
+            writer: takes them.
         """
         self.encode = encode
         self.batch: list[Record] = []
-        self.writer = BatchWriter(path, on_trouble)
+        self.writer = writer
 
     def write(self, record: Record) -> None:
         """See `AccessLog.write`."""
@@ -188,14 +187,13 @@ class FileLog(AccessLog):
 class JsonLog(AccessLog):
     """Lines of JSON into a file or standard output."""
 
-    def __init__(self, path: str, on_trouble: Callable[[str], None]) -> None:
-        """Opens the file.
+    def __init__(self, writer: BatchWriter) -> None:
+        """Begins.
 
         Args:
-            path: of the file; `-` is standard output.
-            on_trouble: is told when lines are lost, and when writing works again.
+            writer: takes the lines.
         """
-        self.writer = BatchWriter(path, on_trouble)
+        self.writer = writer
 
     def put(self, lines: list[bytes]) -> None:
         """Takes finished lines; they are written by the next tick."""
@@ -326,9 +324,9 @@ def make_log(spec: AccessLogSpec, on_trouble: Callable[[str], None]) -> AccessLo
     if not spec.enabled or spec.sink == "null":
         return NullLog()
     if spec.sink == "json":
-        return JsonLog(spec.path, on_trouble)
+        return JsonLog(BatchWriter(spec.path, on_trouble, spec.queue))
     if spec.sink == "text":
-        return FileLog(spec.path, encode_text, on_trouble)
+        return FileLog(encode_text, BatchWriter(spec.path, on_trouble, spec.queue))
     if spec.sink == "logging":
         return GuardedLog(LoggingLog(), on_trouble)
     if spec.sink == "structlog":

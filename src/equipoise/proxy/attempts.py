@@ -10,7 +10,7 @@ from typing import Final
 
 from mypy_extensions import i64
 
-from equipoise.errors import RETRY_ALWAYS, ProxyError, refused
+from equipoise.errors import RETRY_ALWAYS, ProxyError, limited, refused
 from equipoise.policy.retry import is_idempotent, may_retry
 from equipoise.proxy.account import Account
 from equipoise.proxy.services import Services
@@ -24,8 +24,6 @@ from equipoise.wire.message import Request
 
 # Failures by which a target says that it has done nothing (RFC 9113 6.8, 8.7): it may have the request once more, too.
 UNDONE: Final = frozenset(("goaway", "refused_stream"))
-# Request bytes held while no connection to a target is there yet; above it the client is not read.
-MAX_HELD: Final = 64 * 1024
 
 
 class Attempts(Account):
@@ -122,7 +120,7 @@ class Attempts(Account):
         room = pool.waiting
         if not room.enter(self, now):
             detail = f"All targets of pool {pool.name} are at their limit, and {int(room.size)} requests wait already."
-            self._answer(refused("queue_full", 503, detail))
+            self._answer(limited("queue_size", refused("queue_full", 503, detail)))
             return
         self.room = room
         self.services.watch(room)
@@ -142,7 +140,8 @@ class Attempts(Account):
     def waited_in_vain(self) -> None:
         """See `Waiter.waited_in_vain`."""
         self.room = None
-        self._answer(refused("queue_timeout", 503, "No target had room for the request in time."))
+        late = refused("queue_timeout", 503, "No target had room for the request in time.")
+        self._answer(limited("queue_timeout", late))
 
     def _as_it_is_now(self, pool: Pool) -> Pool:
         """Goes over to the pool of the newest snapshot, which may have changed since the last attempt."""

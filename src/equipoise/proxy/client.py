@@ -10,6 +10,7 @@ from typing import Any
 
 from mypy_extensions import i64
 
+from equipoise.state.clients import NOBODY
 from equipoise.wire.hpack_header import Header, header
 from equipoise.wire.http1 import RequestHead
 from equipoise.wire.message import Request
@@ -30,6 +31,8 @@ class Client:
         self.scheme: bytes = b"http" if transport.get_extra_info("ssl_object") is None else b"https"
         # What a line of the access log says between the request's id and its method.
         self.log_piece: bytes = b'","client":"%b","method":"' % self.address
+        # Where its connections are counted; see `state.clients`.
+        self.seat: i64 = NOBODY
         self._transport = transport
         # The host that the rest was made for; none yet.
         self._host: bytes | None = None

@@ -11,7 +11,7 @@ import ssl
 from collections.abc import Awaitable, Callable
 from typing import Any, Final, cast
 
-from equipoise.errors import RETRY_ALWAYS, SELF, ProxyError, upstream_failed
+from equipoise.errors import RETRY_ALWAYS, SELF, ProxyError, limited, upstream_failed
 from equipoise.proxy.services import Services
 from equipoise.proxy.sides import Connector, Relay
 from equipoise.proxy.tls import handshake_problem
@@ -149,9 +149,8 @@ class TcpConnector(Connector):
             async with asyncio.timeout(self.services.world().limits.connect_seconds):
                 await work
         except TimeoutError:
-            return upstream_failed(
-                "connect_timeout", RETRY_ALWAYS, "The target did not accept a connection in time.", 504
-            )
+            detail = "The target did not accept a connection in time."
+            return limited("connect_timeout", upstream_failed("connect_timeout", RETRY_ALWAYS, detail, 504))
         except OSError as error:
             return connect_failure(error)
         return None
@@ -190,6 +189,7 @@ def connect_failure(error: OSError) -> ProxyError:
         return upstream_failed("tls_failed", RETRY_ALWAYS, detail)
     code = errno.errorcode.get(error.errno or 0, "")
     if code in OWN_ERRORS:
-        return ProxyError("no_resources", SELF, RETRY_ALWAYS, 503, f"No connection can be made from here: {code}.")
+        detail = f"No connection can be made from here: {code}."
+        return limited("open_files", ProxyError("no_resources", SELF, RETRY_ALWAYS, 503, detail))
     kind = "connect_refused" if isinstance(error, ConnectionRefusedError) else "connect_failed"
     return upstream_failed(kind, RETRY_ALWAYS, "The target did not accept a connection.")

@@ -174,8 +174,11 @@ class DataPath:
 
     def abort(self) -> None:
         """The drain took too long: cuts everything."""
+        for _ in range(self.connections):
+            self.services.reached("drain_timeout")
         for tunnel in list(self.services.tunnels):
-            tunnel.expire(self.services.now)
+            assert isinstance(tunnel, Tunnel)
+            tunnel.abort()
         for connection in [*self.services.downstreams, *self.services.refreshes]:
             connection.cut()
 

@@ -8,11 +8,11 @@ from typing import Any, Final
 
 from mypy_extensions import i64
 
-from equipoise.errors import ProxyError, body_too_large, client_failed
+from equipoise.errors import ProxyError, body_too_large, body_too_slow, head_too_slow
 from equipoise.proxy.client import Client
 from equipoise.proxy.exchange import Exchange
 from equipoise.proxy.http2_client import ClientConnection
-from equipoise.proxy.own_answers import TYPE, problem
+from equipoise.proxy.own_answers import TYPE, problem, retry_after
 from equipoise.proxy.services import Services
 from equipoise.proxy.sides import Downstream
 from equipoise.proxy.tls_reader import hand_over
@@ -23,12 +23,6 @@ from equipoise.wire.hpack_header import Header
 from equipoise.wire.http1 import RequestHead, ResponseHead
 from equipoise.wire.message import REASONS, Response, fields_of, lines_of, response_lines
 
-# Write-buffer marks: above the first the target is not read, below the second it is again. uvloop's own low mark is 16
-# bytes.
-HIGH_WATER: Final = 64 * 1024
-LOW_WATER: Final = 16 * 1024
-# Pipelined bytes held while an answer is on its way; above it the client is not read.
-MAX_AHEAD: Final = 64 * 1024
 # A body this large is written beside its head instead of being copied behind it.
 JOIN_LIMIT: Final = 16 * 1024
 # After a last answer with request bytes unread: how long and how much is read and thrown away, so that the client's
@@ -79,15 +73,18 @@ class DownstreamHttp1(Downstream):
         services = self.services
         self.transport = transport
         self.write = transport.write
-        transport.set_write_buffer_limits(HIGH_WATER, LOW_WATER)
-        self.client = Client(transport)
-        joined = services.joined(self)
-        self.deadline = services.now + services.world().limits.idle_ns
+        limits = services.world().limits
+        # Above the first mark the target is not read, below the second it is again. uvloop's own low mark is 16 bytes.
+        transport.set_write_buffer_limits(limits.buffer, limits.buffer // 4)
+        client = Client(transport)
+        self.client = client
+        refusal = services.joined(self, client)
+        self.deadline = services.now + limits.idle_ns
         secure = transport.get_extra_info("ssl_object")
-        if not joined:
-            self._refuse(client_failed("too_many_connections", 503, "Too many connections."))
-        elif secure is not None and secure.selected_alpn_protocol() == "h2":
-            self._go_over_to_http2(b"")
+        if secure is not None and secure.selected_alpn_protocol() == "h2":
+            self._go_over_to_http2(b"", refusal)
+        elif refusal is not None:
+            self._refuse(refusal)
 
     def data_received(self, data: bytes) -> None:
         """Bytes from the client."""
@@ -126,7 +123,7 @@ class DownstreamHttp1(Downstream):
 
     def connection_lost(self, error: Exception | None) -> None:
         """See asyncio.Protocol."""
-        self.services.left(self)
+        self.services.left(self, self.sender())
         self.state = CLOSED
         exchange = self.exchange
         if exchange is not None:
@@ -158,24 +155,20 @@ class DownstreamHttp1(Downstream):
                 self.unsent = unsent
                 self.deadline = now + self.services.world().limits.body_ns
                 return
+            self.services.reached("body_timeout")
             self._close_now()
         elif self.state == BODY and self.exchange is not None:
             if self.held_back:
                 # It is the target that does not read; its own deadline will tell.
                 self.deadline = now + self.services.world().limits.body_ns
                 return
-            self.exchange.request_failed(
-                client_failed("body_timeout", 408, "The request's body did not arrive in time.")
-            )
-        elif self.state == FRESH:
-            if self.buffer:
-                self._refuse(client_failed("head_timeout", 408, "The request's head did not arrive in time."))
+            self.exchange.request_failed(body_too_slow())
+        elif self.state == FRESH or self.state == READY:
+            if self.head is not None or self.buffer:
+                self._refuse(head_too_slow())
             else:
+                self.services.reached("idle_timeout")
                 self._close()
-        elif self.state == READY and (self.head is not None or self.buffer):
-            self._refuse(client_failed("head_timeout", 408, "The request's head did not arrive in time."))
-        elif self.state == READY:
-            self._close()
         else:
             self._close_now()
 
@@ -196,12 +189,15 @@ class DownstreamHttp1(Downstream):
             self.buffer = b""
             self._go_over_to_http2(data)
 
-    def _go_over_to_http2(self, data: bytes) -> None:
+    def _go_over_to_http2(self, data: bytes, refusal: ProxyError | None = None) -> None:
         server = ClientConnection(self.services)
         self.services.replaced(self, server)
         self.state = CLOSED
         hand_over(self.transport, server)
         server.take_over(self.transport, self.sender(), data)
+        if refusal is not None:
+            self.services.refused(self, refusal)
+            server.turn_away(refusal)
 
     def _read_head(self, data: bytes) -> None:
         services = self.services
@@ -323,7 +319,7 @@ class DownstreamHttp1(Downstream):
     def _keep_ahead(self, data: bytes) -> None:
         """Keeps what the client sent before its turn; when that is too much, it is not read until then."""
         self.buffer = data
-        if len(data) > MAX_AHEAD:
+        if len(data) > self.services.world().limits.buffer:
             self.hold()
 
     def _refuse(self, error: ProxyError) -> None:
@@ -333,7 +329,7 @@ class DownstreamHttp1(Downstream):
         self.keep_alive = False
         self.begun = False
         self.minor = 1
-        self.send_own(error, 0)
+        self.send_own(error, retry_after(error))
         self._linger()
 
     # -- the exchange's side

@@ -8,7 +8,7 @@ from typing import Any, Final
 
 from mypy_extensions import i64
 
-from equipoise.errors import ProxyError, body_too_large, client_failed, malformed
+from equipoise.errors import ProxyError, body_too_large, body_too_slow, client_failed, malformed, oversized
 from equipoise.proxy.client import Client
 from equipoise.proxy.exchange import Exchange
 from equipoise.proxy.grpc_health import METHODS as HEALTH_METHODS
@@ -98,13 +98,15 @@ class DownstreamHttp2(Downstream):
     def _objection(self, head: Http2Request, too_large: bool) -> ProxyError | None:
         limits = self.services.world().limits
         if too_large or len(head.fields) > limits.header_count + MOST_PSEUDO:
-            return malformed("too many fields" if not too_large else "head too large", 431)
+            if too_large:
+                return oversized("request_head", 431, "head too large")
+            return oversized("header_count", 431, "too many fields")
         if head.method == b"CONNECT" and head.upgrade is None:
             return malformed("CONNECT is not served here", 405)
         if head.upgrade is not None and head.upgrade != b"websocket":
             return malformed("protocol other than websocket", 501)
         if len(head.target) > limits.request_target:
-            return malformed("request target too long", 414)
+            return oversized("request_target", 414, "request target too long")
         if head.expect is not None and head.expect.lower() != b"100-continue":
             return malformed("unknown expectation", 417)
         if limits.request_body and head.content_length > limits.request_body:
@@ -189,10 +191,11 @@ class DownstreamHttp2(Downstream):
                 stream.moved = False
                 self._watch(now + self.services.world().limits.body_ns)
             else:
+                self.services.reached("body_timeout")
                 self.connection.reset(stream, CANCEL)
                 self.lost()
         elif not stream.received_end and not stream.kept_back and exchange is not None and self.tunnel is None:
-            exchange.request_failed(client_failed("body_timeout", 408, "The request's body did not arrive in time."))
+            exchange.request_failed(body_too_slow())
         else:
             self._watch(now + self.services.world().limits.body_ns)
 

@@ -23,17 +23,18 @@ from equipoise.errors import (
     UPSTREAM,
     ProxyError,
     client_failed,
+    limited,
     refused,
     upstream_failed,
 )
 from equipoise.policy.caching import TRAILERS
-from equipoise.proxy.attempts import MAX_HELD, UNDONE, Attempts
+from equipoise.proxy.attempts import UNDONE, Attempts
 from equipoise.proxy.background import Background
 from equipoise.proxy.lookup import PASS, USE_STORED, Lookup
+from equipoise.proxy.own_answers import retry_after
 from equipoise.proxy.sides import Relay
 from equipoise.proxy.tunnel import Tunnel
 from equipoise.proxy.websocket import accepts, new_key
-from equipoise.state.ledger import WORKER_OWN_ANSWERS
 from equipoise.state.snapshot import Pool
 from equipoise.wire.grpc import UNAVAILABLE
 from equipoise.wire.hpack_header import GRPC_STATUS, Header, header
@@ -54,8 +55,6 @@ OUTCOMES: Final = {
 }
 # How a connection that was reused looks when its target had closed it already.
 LOST: Final = frozenset(("reset", "closed_early"))
-# Retry-After of a 503, in seconds (RFC 9110 10.2.3): a target that is down is probed twice a second.
-RETRY_AFTER: Final = 1
 # What an attempt at a target that was removed by force ends with.
 TARGET_REMOVED: Final = ProxyError("target_removed", SELF, RETRY_IF_SAFE, 502, "The target was removed.")
 # A gRPC call that its target refused before it did anything for it.
@@ -85,6 +84,9 @@ class Exchange(Attempts):
             self._hold(body)
         if pool is None:
             self._answer(refused("no_route", 404, "No route matches this host and path."))
+            return
+        if head.upgrade is not None and not services.has_room_for_tunnel():
+            self._answer(too_many_tunnels())
             return
         if pool.cache is not None and head.upgrade is None:
             lookup = Lookup(pool.cache, services, self)
@@ -198,7 +200,7 @@ class Exchange(Attempts):
                 lookup.body_is_whole(b"" if self.held is None else b"".join(self.held))
         elif upstream is not None:
             upstream.send_body(data, last)
-        elif self.held_bytes > MAX_HELD and not last:
+        elif self.held_bytes > self.services.world().limits.buffer and not last:
             self.downstream.hold()
 
     def request_trailers(self, fields: list[Header]) -> None:
@@ -220,7 +222,7 @@ class Exchange(Attempts):
         if log is not None and self.body_kept < log.body_limit:
             self._capture(data, log.body_limit)
         pool = self.pool
-        limit: i64 = MAX_HELD if pool is None else pool.retry_buffer
+        limit: i64 = 0 if pool is None else pool.retry_buffer
         self.held_bytes += size
         if self.held_bytes > limit:
             self.replayable = False
@@ -351,8 +353,13 @@ class Exchange(Attempts):
             self.upstream_failed(upstream_failed("malformed", RETRY_NEVER, "The target's handshake is not WebSocket."))
             return
         self.count_answer(head.status)
-        Tunnel(self.services, self).open(self.downstream, upstream, head, rest)
         self.upstream = None
+        if not self.services.has_room_for_tunnel():
+            # Others came first while the target was asked.
+            upstream.cancel()
+            self._answer(too_many_tunnels())
+            return
+        Tunnel(self.services, self).open(self.downstream, upstream, head, rest)
 
     def tunnel_closed(self, bytes_in: i64, bytes_out: i64) -> None:
         """The tunnel's bytes are the exchange's."""
@@ -383,6 +390,8 @@ class Exchange(Attempts):
         assert target is not None
         assert pool is not None
         self.failure = error
+        if error.side == UPSTREAM and error.limit:
+            self.services.reached(error.limit)
         # A target may close what was idle for long, at any moment, or announce its leave: that says nothing of its
         # health.
         stale = error.kind in UNDONE
@@ -413,6 +422,7 @@ class Exchange(Attempts):
         self.failure = error
         self._cancel()
         if self.answered:
+            self.services.reached(error.limit)
             self.downstream.abort()
             self.finish()
         else:
@@ -451,9 +461,8 @@ class Exchange(Attempts):
         self.failure = error
         self.own = True
         self.status = error.status
-        self.services.ledger.add_worker(WORKER_OWN_ANSWERS + error.status // 100 - 1, 1)
-        wait = RETRY_AFTER if error.status == 503 and error.side == SELF else 0
-        self.bytes_out = self.downstream.send_own(error, wait)
+        self.services.answered(error)
+        self.bytes_out = self.downstream.send_own(error, retry_after(error))
         self.finish()
 
     def finish(self) -> None:
@@ -478,3 +487,8 @@ class Exchange(Attempts):
         self.failure = None
         self.lookup = None
         self.downstream.exchange_over()
+
+
+def too_many_tunnels() -> ProxyError:
+    """There are as many as there may be."""
+    return limited("tunnels", refused("too_many_tunnels", 503, "Too many tunnels are open."))

@@ -8,7 +8,7 @@ from typing import Any, Final
 
 from mypy_extensions import i64
 
-from equipoise.errors import malformed
+from equipoise.errors import ProxyError, malformed
 from equipoise.proxy.client import Client
 from equipoise.proxy.downstream_http2 import DownstreamHttp2
 from equipoise.proxy.http2_connection import Http2Connection
@@ -98,6 +98,7 @@ class ClientConnection(Http2Connection):
         if self.leaving or self.streams.size >= self.services.world().limits.streams:
             self._reset_number(number, REFUSED_STREAM)
             if not self.leaving:
+                self.services.reached("streams")
                 self.guard.reset(self.services.now)
             self.guard.answered()
             return
@@ -158,6 +159,7 @@ class ClientConnection(Http2Connection):
         """See `Http2Connection.on_overfull`: a client that asks for this much has to read it."""
         side = stream.side
         assert isinstance(side, DownstreamHttp2)
+        self.services.reached("http2_buffer")
         self.reset(stream, ENHANCE_YOUR_CALM)
         side.lost()
 
@@ -175,7 +177,9 @@ class ClientConnection(Http2Connection):
 
     def on_lost(self, error: Exception | None) -> None:
         """See `Http2Connection.on_lost`."""
-        self.services.left(self)
+        client = self.client
+        assert client is not None
+        self.services.left(self, client)
         self._lose_all()
 
     def _lose_all(self) -> None:
@@ -245,15 +249,19 @@ class ClientConnection(Http2Connection):
         elif not self.reads:
             unsent: i64 = self.transport.get_write_buffer_size()
             if unsent >= self.unsent:
+                self.services.reached("body_timeout")
                 self.transport.abort()
                 return
             self.unsent = unsent
             self.deadline = now + self.services.world().limits.body_ns
         elif self.reader.open_block:
-            self.fail(ENHANCE_YOUR_CALM, "header block not whole in time")
+            self.services.reached("head_timeout")
+            self._end(ENHANCE_YOUR_CALM, "header block not whole in time")
         elif not self.settled:
-            self.fail(SETTINGS_TIMEOUT, "no SETTINGS in time")
+            self.services.reached("head_timeout")
+            self._end(SETTINGS_TIMEOUT, "no SETTINGS in time")
         elif self.streams.size == 0:
+            self.services.reached("idle_timeout")
             self.leave()
         else:
             self.deadline = NO_DEADLINE
@@ -285,7 +293,17 @@ class ClientConnection(Http2Connection):
         self.deadline = self.services.now + self.services.world().limits.body_ns
 
     def fail(self, code: int, detail: str) -> None:
-        """See `Http2Connection.fail`. Reads on for a while: a close with bytes unread would take the GOAWAY with it."""
+        """See `Http2Connection.fail`."""
+        if code == ENHANCE_YOUR_CALM:
+            self.services.reached("http2_flood")
+        self._end(code, detail)
+
+    def turn_away(self, error: ProxyError) -> None:
+        """The client is one too many, before it has said anything."""
+        self._end(ENHANCE_YOUR_CALM, error.detail)
+
+    def _end(self, code: int, detail: str) -> None:
+        """Says why, and reads on for a while: a close with bytes unread would take the GOAWAY with it."""
         self.goodbye(code, detail.encode())
         self.over = True
         # Nothing may be written behind the end.

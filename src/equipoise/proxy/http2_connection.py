@@ -42,15 +42,13 @@ from equipoise.wire.http2_errors import (
 from equipoise.wire.http2_settings import PeerSettings
 from equipoise.wire.window import DEFAULT_WINDOW, Window
 
-# Write-buffer marks of the transport, as on HTTP/1 connections.
-HIGH_WATER: Final = 64 * 1024
-LOW_WATER: Final = 16 * 1024
 # So much is gathered before it goes to the transport without waiting for the end of the loop's turn.
 FLUSH_AT: Final = 64 * 1024
-# What a peer may have on the way to us on all its streams together.
-CONNECTION_WINDOW: Final = 4 * 1024 * 1024
-# What may wait to be sent to one client on all streams of a connection; a hundred streams that nobody reads have less.
-MOST_WAITING: Final = 8 * 1024 * 1024
+# What a peer may have on the way to us on all its streams together, in buffers (`limits.buffer`).
+BUFFERS_ON_THE_WAY: Final = 64
+# What may wait to be sent to one client on all streams of a connection, in buffers; a hundred streams that nobody reads
+# have less.
+BUFFERS_WAITING: Final = 128
 # Streams that we reset, whose frames may still be on their way: to be ignored, and not to be answered (5.4.2).
 REMEMBERED: Final = 64
 
@@ -82,6 +80,7 @@ class Http2Connection(Connection):
         # Streams on which something waits, the one whose turn is next first; and how many bytes wait on all of them.
         self.blocked: list[Http2Stream] = []
         self.waiting: i64 = 0
+        self.most_waiting: i64 = 0
         self.reset_here: list[int] = []
         # Whether the transport takes more, whether a flush is on its way, whether the peer's SETTINGS have come,
         # whether nothing is read any more.
@@ -157,11 +156,13 @@ class Http2Connection(Connection):
         """
         self.transport = transport
         self.write = transport.write
-        transport.set_write_buffer_limits(HIGH_WATER, LOW_WATER)
+        buffer = self.services.world().limits.buffer
+        transport.set_write_buffer_limits(buffer, buffer // 4)
+        self.most_waiting = BUFFERS_WAITING * buffer
         if not self.from_client:
             self.frames.preface()
         self.frames.settings(settings)
-        self.frames.window_update(0, self.window.enlarge(CONNECTION_WINDOW))
+        self.frames.window_update(0, self.window.enlarge(BUFFERS_ON_THE_WAY * buffer))
         self.mark()
 
     def data_received(self, data: bytes) -> None:
@@ -424,7 +425,7 @@ class Http2Connection(Connection):
             self.waiting += len(data)
         stream.pending_end = end
         self.drain()
-        if self.waiting > MOST_WAITING and self.from_client:
+        if self.waiting > self.most_waiting and self.from_client:
             self.on_overfull(stream)
         elif stream.pending is not None and not stream.full:
             stream.full = True

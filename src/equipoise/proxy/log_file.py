@@ -10,12 +10,15 @@ import stat
 import threading
 from collections import deque
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Final
 
-# Bytes that may wait for the disk; at 400 bytes a line these are some 40,000 lines.
-MAX_QUEUE: Final = 16 * 1024 * 1024
+# Bytes that may wait for the disk unless told otherwise; at 400 bytes a line these are some 40,000 lines.
+QUEUE: Final = 16 * 1024 * 1024
 # Bytes that are worth waking the writing thread for before the next tick.
 ENOUGH: Final = 256 * 1024
+# Batches that one call writes; the system's own limit (IOV_MAX) is 1,024.
+AT_ONCE: Final = 512
 # Seconds between two attempts while the file cannot be written.
 RETRY_SECONDS: Final = 0.5
 
@@ -23,18 +26,20 @@ RETRY_SECONDS: Final = 0.5
 class BatchWriter:
     """Writes in the background; `put` never blocks and never fails."""
 
-    def __init__(self, path: str, on_trouble: Callable[[str], None]) -> None:
+    def __init__(self, path: str, on_trouble: Callable[[str], None], most: int = QUEUE) -> None:
         """Opens the file and starts the thread.
 
         Args:
             path: of the file, appended to; `-` is standard output.
             on_trouble: is told, from the writing thread, when lines are lost and when writing works again.
+            most: bytes that may wait.
 
         Raises:
             OSError: the file cannot be opened.
         """
         self.path = path
         self.on_trouble = on_trouble
+        self.most = most
         self.written = 0
         self.dropped = 0
         # Guarded by `wake`: the queue, its size in bytes, and the two wishes.
@@ -61,7 +66,7 @@ class BatchWriter:
             soon: write them now; otherwise with the next call of `hurry`, or when there are many.
         """
         with self.wake:
-            if self.waiting + len(lines) > MAX_QUEUE:
+            if self.waiting + len(lines) > self.most:
                 self.dropped += count
                 return
             self.queue.append((lines, count))
@@ -105,8 +110,7 @@ class BatchWriter:
                 self.waiting = 0
             if reopening:
                 self._reopen()
-            for lines, count in entries:
-                self._write(lines, count)
+            self._write_all(entries)
             if closing and not entries:
                 break
         if self.path != "-" and self.descriptor >= 0:
@@ -123,13 +127,26 @@ class BatchWriter:
             self.torn = False
             os.close(old)
 
-    def _write(self, lines: bytes, count: int) -> None:
-        """Writes a batch to its end.
+    def _write_all(self, entries: list[tuple[bytes, int]]) -> None:
+        """Writes batches, all with one call where the file takes them: each call costs two handovers of the GIL."""
+        for start in range(0, len(entries), AT_ONCE):
+            some = entries[start : start + AT_ONCE]
+            done = 0
+            if not self.shared and not self.torn:
+                # What was wrong is found again, and told, when the first batch is written alone.
+                with suppress(OSError):
+                    done = os.writev(self.descriptor, [lines for lines, _ in some])
+            for lines, count in some:
+                self._write(lines, count, min(done, len(lines)))
+                done -= min(done, len(lines))
+
+    def _write(self, lines: bytes, count: int, done: int) -> None:
+        """Writes a batch, of which `done` bytes are written, to its end.
 
         On an error it is tried again until the queue behind it is full or the log closes.
         """
         data = b"\n" + lines if self.torn else lines
-        view = memoryview(data)
+        view = memoryview(data)[done:]
         while view:
             try:
                 view = view[self._write_some(view) :]
@@ -169,9 +186,9 @@ class BatchWriter:
         """Says once that writing fails, then waits; false when this batch is to be given up."""
         if not self.failing:
             self.failing = True
-            self._trouble(f"cannot write: {error.strerror}; lines are kept up to {MAX_QUEUE >> 20} MiB, then dropped")
+            self._trouble(f"cannot write: {error.strerror}; lines are kept up to {self.most >> 10} KiB, then dropped")
         with self.wake:
-            if self.closing or self.waiting > MAX_QUEUE // 2:
+            if self.closing or self.waiting > self.most // 2:
                 return False
             self.wake.wait(RETRY_SECONDS)
             return not self.closing

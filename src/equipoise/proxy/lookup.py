@@ -83,7 +83,7 @@ class Lookup(Follower):
         self._body: bytes = b""
         self._seen: i64 = 0
         self._forward: bytes = b"miss"
-        # The fetch: when it was asked for, whether others wait for it, and the answer so far.
+        # The fetch: when it was asked for by the monotonic clock, whether others wait for it, and the answer so far.
         self._asked: i64 = 0
         self._begun: i64 = 0
         self._leads = False
@@ -157,14 +157,14 @@ class Lookup(Follower):
         """Answers from the store, if that may be done now."""
         now: i64 = self._services.clock()
         entry = self._entry(request, now)
-        cached = None if entry is None else unpack(entry.head)
-        wall = self._services.wall(now)
+        cached = None if entry is None else unpacked(entry)
         if cached is None or entry is None:
             self._cached = None
             self._seen = 0
             if self._rules.rfc9111:
-                return self._decide(request, None, wall)
+                return self._decide(request, None, self._services.wall(now))
             return False
+        wall = cached.at(now)
         self._seen = entry.stored_ns
         self._body = entry.body
         if self._rules.rfc9111:
@@ -319,7 +319,7 @@ class Lookup(Follower):
 
     def sent(self, now: i64) -> None:
         """The request goes to a target."""
-        self._asked = self._services.wall(now)
+        self._asked = now
 
     def answered(self, head: Response) -> i64:
         """A final answer's head came from a target.
@@ -332,7 +332,10 @@ class Lookup(Follower):
         assert request is not None
         now: i64 = self._services.clock()
         framed = request.method == b"HEAD" or is_framed(head)
-        answer = CacheAnswer(head.status, pairs_of(head), framed, self._asked, self._services.wall(now))
+        wall = self._services.wall(now)
+        # How long it took does not depend on a wall clock that was set meanwhile.
+        answer = CacheAnswer(head.status, pairs_of(head), framed, wall - (now - self._asked), wall)
+        answer.answered_steady = now
         cached = self._cached
         if cached is not None:
             verdict = self._settle(request, cached, answer)
@@ -355,7 +358,7 @@ class Lookup(Follower):
     def _settle(self, request: CacheRequest, cached: Cached, answer: CacheAnswer) -> i64:
         """What an answer says of what is stored: that it is what the client gets, or that it is of no use."""
         if answer.status in rfc9111.ERRORS:
-            return USE_STORED if rfc9111.may_use_on_error(request, cached, answer.answered) else PASS
+            return USE_STORED if rfc9111.may_use_on_error(request, cached, cached.at(answer.answered_steady)) else PASS
         # A 304 to no condition of ours is the client's.
         if answer.status != 304 or not self.conditions:
             self._cached = None
@@ -386,7 +389,7 @@ class Lookup(Follower):
         request = self._request
         if cached is None or request is None:
             return False
-        return rfc9111.may_use_on_error(request, cached, self._services.wall(now))
+        return rfc9111.may_use_on_error(request, cached, cached.at(now))
 
     def serve_stored(self) -> None:
         """Answers with what is stored, after a target was asked about it."""
@@ -397,7 +400,7 @@ class Lookup(Follower):
         validated = self.reason == "validated"
         if not validated:
             self._end(FAILED)
-        wall = self._services.wall(self._services.clock())
+        wall = cached.at(self._services.clock())
         self._cached = None
         reason = "validated" if validated else "stale_if_error"
         self._serve(serve(request, cached, len(self._body), wall), "hit", reason)
@@ -493,6 +496,16 @@ class Lookup(Follower):
         kept = [field for field in fields if field.name not in rfc9111.REPLACED]
         kept.extend([header(name, value) for name, value in self.conditions])
         return kept
+
+
+def unpacked(entry: Entry) -> Cached | None:
+    """What an entry says; kept with it, as it may be remembered."""
+    decoded = entry.decoded
+    if isinstance(decoded, Cached):
+        return decoded
+    cached = unpack(entry.head)
+    entry.decoded = cached
+    return cached
 
 
 def as_sent(head: Request) -> bytes:

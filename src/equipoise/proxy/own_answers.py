@@ -8,7 +8,7 @@ from typing import Final
 
 import msgspec
 
-from equipoise.errors import ProxyError
+from equipoise.errors import UPSTREAM, ProxyError
 from equipoise.wire.grpc import encode_message, status_for
 from equipoise.wire.hpack_header import Header, header
 from equipoise.wire.message import REASONS, STATUSES
@@ -16,6 +16,13 @@ from equipoise.wire.message import REASONS, STATUSES
 TYPE: Final = b"application/problem+json"
 TYPE_FIELD: Final = header(b"content-type", TYPE)
 GRPC_TYPE_FIELD: Final = header(b"content-type", b"application/grpc")
+# A target that is down is probed twice a second, and what is over a limit is over it for a moment.
+RETRY_AFTER: Final = 1
+
+
+def retry_after(error: ProxyError) -> int:
+    """Seconds that a client should wait; 0 when waiting does not help, or nobody knows (RFC 9110 10.2.3)."""
+    return RETRY_AFTER if error.status == 503 and error.side != UPSTREAM else 0
 
 
 def problem(error: ProxyError, request_id: bytes | None) -> bytes:

@@ -11,11 +11,19 @@ from typing import Final
 
 from mypy_extensions import i64
 
-from equipoise.errors import ProxyError
+from equipoise.errors import UPSTREAM, ProxyError, client_failed, limited
 from equipoise.proxy.access_log import BATCH, AccessLog, JsonLog, Record, encode_line, refusal
+from equipoise.proxy.client import Client
 from equipoise.proxy.sides import Connection, Connector, Downstream
 from equipoise.state.connections import Deadlines, IdleConnections, Timed
-from equipoise.state.ledger import WORKER_CONNECTIONS, WORKER_OWN_ANSWERS, Ledger
+from equipoise.state.ledger import (
+    LIMITS,
+    WORKER_CONNECTIONS,
+    WORKER_LIMITED,
+    WORKER_OWN_ANSWERS,
+    WORKER_TUNNELS,
+    Ledger,
+)
 from equipoise.state.snapshot import Snapshot
 from equipoise.state.waiting import WaitingRoom
 from equipoise.wire.flood import FloodLimits
@@ -23,6 +31,8 @@ from equipoise.wire.hpack_memory import Literals
 
 # Between two looks for room that another worker's request has left at a target.
 WATCH_SECONDS: Final = 0.005
+# Where each limit is counted that was reached.
+LIMIT_FIELDS: Final = {name: WORKER_LIMITED + i for i, name in enumerate(LIMITS)}
 # The last three digits of the request ids.
 ENDINGS: Final = [b"%03x" % low for low in range(0x1000)]
 
@@ -109,6 +119,8 @@ class Services:
         self.stamp_ms: i64 = 0
         self.connections: i64 = 0
         self.most_connections: i64 = most_connections()
+        # By default one client leaves a quarter of what there is to the others.
+        self.most_per_client: i64 = max(1, self.most_connections * 3 // 4)
         self.requests: i64 = 0
         # The clock as of the last tick: good enough for deadlines, and free.
         self.now: i64 = 0
@@ -119,19 +131,35 @@ class Services:
         assert snapshot is not None
         return snapshot
 
-    def joined(self, connection: Connection) -> bool:
-        """A client has connected; false when there are too many."""
+    def joined(self, connection: Connection, client: Client) -> ProxyError | None:
+        """A client has connected; what to answer when it is one too many."""
+        ledger = self.ledger
         self.connections += 1
-        open_here = self.connections + len(self.tunnels)
-        self.ledger.set_worker(WORKER_CONNECTIONS, open_here)
+        ledger.set_worker(WORKER_CONNECTIONS, self.connections + len(self.tunnels))
         self.deadlines.add(connection)
         self.downstreams.add(connection)
-        limit = self.world().limits.connections
-        return not (limit and self.ledger.connections() > limit) and self.connections <= self.most_connections
+        client.seat = ledger.clients.seat(client.name)
+        of_client = ledger.clients.join(client.seat)
+        limits = self.world().limits
+        most_of_client = limits.connections_per_client
+        if not most_of_client:
+            most_of_client = self.most_per_client
+            of_client = ledger.clients.here(client.seat)
+        # A tunnel has a descriptor for each of its sides.
+        if self.connections + 2 * len(self.tunnels) > self.most_connections:
+            limit = "open_files"
+        elif limits.connections and ledger.connections() > limits.connections:
+            limit = "connections"
+        elif of_client > most_of_client:
+            limit = "connections_per_client"
+        else:
+            return None
+        return limited(limit, client_failed("too_many_connections", 503, "Too many connections."))
 
-    def left(self, connection: Connection) -> None:
+    def left(self, connection: Connection, client: Client) -> None:
         """A client's connection has closed."""
         self.switched(connection)
+        self.ledger.clients.leave(client.seat)
         self.ledger.set_worker(WORKER_CONNECTIONS, self.connections + len(self.tunnels))
 
     def switched(self, connection: Connection) -> None:
@@ -139,6 +167,47 @@ class Services:
         self.connections -= 1
         self.deadlines.remove(connection)
         self.downstreams.discard(connection)
+
+    def has_room_for_tunnel(self) -> bool:
+        """Whether one more tunnel may be opened."""
+        limit = self.world().limits.tunnels
+        return not limit or self.ledger.tunnels() < limit
+
+    def tunnel_opened(self, tunnel: Timed) -> None:
+        """Two connections became one tunnel."""
+        self.deadlines.add(tunnel)
+        self.tunnels.append(tunnel)
+        self.ledger.set_worker(WORKER_TUNNELS, len(self.tunnels))
+
+    def tunnel_closed(self, tunnel: Timed, client: Client | None) -> None:
+        """A tunnel is over.
+
+        Args:
+            tunnel: which.
+            client: whose connection it had for itself; None when it was a stream of one.
+        """
+        self.deadlines.remove(tunnel)
+        self.tunnels.remove(tunnel)
+        if client is not None:
+            self.ledger.clients.leave(client.seat)
+        self.ledger.set_worker(WORKER_TUNNELS, len(self.tunnels))
+        self.ledger.set_worker(WORKER_CONNECTIONS, self.connections + len(self.tunnels))
+
+    def reached(self, limit: str) -> None:
+        """Counts that a limit was reached.
+
+        Args:
+            limit: one of `LIMITS`, or empty for none.
+        """
+        if limit:
+            self.ledger.add_worker(LIMIT_FIELDS[limit], 1)
+
+    def answered(self, error: ProxyError) -> None:
+        """Counts an answer of the balancer's own."""
+        self.ledger.add_worker(WORKER_OWN_ANSWERS + error.status // 100 - 1, 1)
+        if error.side != UPSTREAM:
+            # A target's delay was counted when the attempt failed.
+            self.reached(error.limit)
 
     def replaced(self, before: Connection, after: Connection) -> None:
         """A connection turned out to speak another protocol."""
@@ -149,7 +218,7 @@ class Services:
 
     def refused(self, downstream: Downstream, error: ProxyError) -> None:
         """A connection was answered before there was an exchange: counted and logged all the same."""
-        self.ledger.add_worker(WORKER_OWN_ANSWERS + error.status // 100 - 1, 1)
+        self.answered(error)
         log = self.log
         if log is not None:
             log.write(refusal(self.stamp(self.clock()), downstream.sender().name, downstream.protocol(), error))

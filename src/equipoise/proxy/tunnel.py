@@ -8,6 +8,7 @@ from typing import Any, cast
 
 from mypy_extensions import i64
 
+from equipoise.proxy.client import Client
 from equipoise.proxy.services import Services
 from equipoise.proxy.sides import Downstream, Relay, Upstream
 from equipoise.proxy.tls_reader import hand_over
@@ -82,6 +83,8 @@ class Tunnel(Timed):
         super().__init__()
         self.services = services
         self.relay: Relay | None = relay
+        # Whose connection it has for itself.
+        self.client: Client | None = None
         self.down: TunnelSide | None = None
         self.up: TunnelSide | None = None
 
@@ -102,9 +105,10 @@ class Tunnel(Timed):
         self.up = up
         hand_over(upstream.transport, up)
         self.services.deadlines.remove(upstream)
-        self.services.deadlines.add(self)
-        self.services.tunnels.append(self)
+        self.services.tunnel_opened(self)
         self.touch()
+        if not downstream.tunnels():
+            self.client = downstream.sender()
         early = downstream.switch(head, cast("Any", down))
         if rest:
             up.data_received(rest)
@@ -117,6 +121,7 @@ class Tunnel(Timed):
 
     def expire(self, now: i64) -> None:
         """Idle for too long."""
+        self.services.reached("tunnel_timeout")
         self.abort()
 
     def abort(self) -> None:
@@ -133,8 +138,7 @@ class Tunnel(Timed):
         if relay is None:
             return
         self.relay = None
-        self.services.deadlines.remove(self)
-        self.services.tunnels.remove(self)
+        self.services.tunnel_closed(self, self.client)
         down = self.down
         up = self.up
         assert down is not None

@@ -11,7 +11,7 @@ from typing import Any, Final
 
 from mypy_extensions import i64
 
-from equipoise.errors import RETRY_IF_SAFE, RETRY_NEVER, ProxyError, upstream_failed
+from equipoise.errors import RETRY_IF_SAFE, RETRY_NEVER, ProxyError, limited, upstream_failed
 from equipoise.proxy.services import Services
 from equipoise.proxy.sides import Relay, Upstream
 from equipoise.state.connections import NO_DEADLINE
@@ -31,10 +31,6 @@ MAX_HEAD: Final = 256 * 1024
 MAX_FIELDS: Final = 1_000
 # Interim answers before the final one; a target that sends more never answers (THREATS: endless 1xx).
 MAX_INTERIM: Final = 16
-# Write-buffer marks: above the first the client is not read, below the second it is again. uvloop's own low mark is 16
-# bytes.
-HIGH_WATER: Final = 64 * 1024
-LOW_WATER: Final = 16 * 1024
 # Most targets close idle connections after 60 to 75 s; closing first spares the race.
 IDLE_NS: Final = 55 * 1_000_000_000
 
@@ -162,7 +158,7 @@ class UpstreamHttp1(Upstream):
             if self.mode == HEAD
             else "The target stopped in the middle of its answer."
         )
-        self._fail(upstream_failed("response_timeout", RETRY_IF_SAFE, detail, 504))
+        self._fail(limited("response_timeout", upstream_failed("response_timeout", RETRY_IF_SAFE, detail, 504)))
 
     # -- the transport's side
 
@@ -171,7 +167,9 @@ class UpstreamHttp1(Upstream):
         self.transport = transport
         self.write = transport.write
         self.secure = transport.get_extra_info("ssl_object") is not None
-        transport.set_write_buffer_limits(HIGH_WATER, LOW_WATER)
+        # Above the first mark the client is not read, below the second it is again. uvloop's own low mark is 16 bytes.
+        buffer = self.services.world().limits.buffer
+        transport.set_write_buffer_limits(buffer, buffer // 4)
         self.services.deadlines.add(self)
 
     def data_received(self, data: bytes) -> None:

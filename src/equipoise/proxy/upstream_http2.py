@@ -9,7 +9,7 @@ from typing import Any, Final
 
 from mypy_extensions import i64
 
-from equipoise.errors import RETRY_ALWAYS, RETRY_IF_SAFE, RETRY_NEVER, ProxyError, upstream_failed
+from equipoise.errors import RETRY_ALWAYS, RETRY_IF_SAFE, RETRY_NEVER, ProxyError, limited, upstream_failed
 from equipoise.proxy.http2_connection import Http2Connection
 from equipoise.proxy.http2_stream import Http2Stream
 from equipoise.proxy.services import Services
@@ -360,7 +360,8 @@ class UpstreamHttp2(Upstream):
             return
         text = "in time" if stream.message is None else "to its end in time"
         self.connection.reset(stream, CANCEL)
-        self.fail(upstream_failed("response_timeout", RETRY_IF_SAFE, f"The target did not answer {text}.", 504))
+        late = upstream_failed("response_timeout", RETRY_IF_SAFE, f"The target did not answer {text}.", 504)
+        self.fail(limited("response_timeout", late))
 
     # -- the connection's side
 

@@ -20,6 +20,7 @@ from librt.vecs import vec
 from mypy_extensions import i64, mypyc_attr
 
 from equipoise.policy.balance import Loads
+from equipoise.state.clients import ClientTable
 
 # Cumulative fields of a target's slot, for each row.
 STATUS: Final = 0  # 5 fields: answers by class, 1xx (101 only) to 5xx
@@ -41,7 +42,31 @@ WORKER_OWN_ANSWERS: Final = 3  # 5 fields: answers that the balancer itself gave
 WORKER_LOG_LINES: Final = 8
 WORKER_LOG_DROPPED: Final = 9
 WORKER_WAITING: Final = 10  # requests that wait for a target with room
-WORKER_FIELDS: Final = 16
+WORKER_TUNNELS: Final = 11
+WORKER_LIMITED: Final = 12  # a field for each of LIMITS: how often it was reached
+LIMITS: Final = (
+    "request_head",
+    "header_count",
+    "request_target",
+    "request_body",
+    "connections",
+    "connections_per_client",
+    "open_files",
+    "streams",
+    "tunnels",
+    "head_timeout",
+    "body_timeout",
+    "idle_timeout",
+    "connect_timeout",
+    "response_timeout",
+    "tunnel_timeout",
+    "drain_timeout",
+    "queue_size",
+    "queue_timeout",
+    "http2_flood",
+    "http2_buffer",
+)
+WORKER_FIELDS: Final = 32
 WORKER_NAMES: Final = {
     "pid": WORKER_PID,
     "connections": WORKER_CONNECTIONS,
@@ -49,6 +74,8 @@ WORKER_NAMES: Final = {
     "log_lines": WORKER_LOG_LINES,
     "log_dropped": WORKER_LOG_DROPPED,
     "waiting": WORKER_WAITING,
+    "tunnels": WORKER_TUNNELS,
+    **{f"limited_{name}": WORKER_LIMITED + i for i, name in enumerate(LIMITS)},
 }
 # Above this many targets the other rows are read every REREAD_PICKS picks or REREAD_NS, whichever comes first: reading
 # 500 targets of 4 workers at each pick would cost more than the head scan.
@@ -65,10 +92,12 @@ class Ledger:
 
         Args:
             memory: shared mapping of `Ledger.size(rows, slots)` bytes, zeroed when it was made.
-            rows: how many workers there are.
+            rows: how many workers there may be at once.
             slots: capacity for pools and targets.
             row: the row to write; -1 for the supervisor, which writes no row.
         """
+        # Whether no other row is in use: what this one holds is all there is then, and shared memory need not be read.
+        self.alone = rows == 1
         self.rows: i64 = rows
         self.slots: i64 = slots
         self.row: i64 = row
@@ -76,6 +105,7 @@ class Ledger:
         self._means: i64 = rows * slots
         self._workers: i64 = self._means + slots
         self._counters: i64 = self._workers + rows * WORKER_FIELDS
+        self.clients = ClientTable(self.view, self._counters + rows * slots * FIELDS, rows, row)
         # What this row holds, kept here too: reading a native vector is ten times cheaper than reading shared memory.
         own = slots if row >= 0 else 0
         self._in_flight: vec[i64] = vec[i64]([0] * own)
@@ -89,7 +119,8 @@ class Ledger:
     @staticmethod
     def size(rows: int, slots: int) -> int:
         """Bytes of shared memory for so many workers and slots."""
-        return 8 * (rows * slots + slots + rows * WORKER_FIELDS + rows * slots * FIELDS)
+        cells = rows * slots + slots + rows * WORKER_FIELDS + rows * slots * FIELDS
+        return 8 * (cells + ClientTable.size(rows))
 
     def take(self, slot: i64) -> None:
         """One more in flight at a slot."""
@@ -140,10 +171,17 @@ class Ledger:
 
     def connections(self) -> i64:
         """Open connections of clients, over all workers."""
+        return self._over_workers(WORKER_CONNECTIONS)
+
+    def tunnels(self) -> i64:
+        """Open tunnels, over all workers."""
+        return self._over_workers(WORKER_TUNNELS)
+
+    def _over_workers(self, field: i64) -> i64:
         whole: i64 = 0
         row: i64 = 0
         while row < self.rows:
-            whole += self.view[self._workers + row * WORKER_FIELDS + WORKER_CONNECTIONS]
+            whole += self.view[self._workers + row * WORKER_FIELDS + field]
             row += 1
         return whole
 
@@ -190,7 +228,12 @@ class Ledger:
         return totals
 
     def worker(self, row: int) -> dict[str, int]:
-        """The record of a worker: pid, connections, requests, log_lines, log_dropped, waiting, own_1xx to own_5xx."""
+        """The record of a worker.
+
+        Returns:
+            pid, connections, tunnels, requests, log_lines, log_dropped, waiting, own_1xx to own_5xx, and limited_ with
+            each name of `LIMITS` behind it.
+        """
         start = int(self._workers) + row * WORKER_FIELDS
         cells = self.view[start : start + WORKER_FIELDS].tolist()
         record = {name: cells[field] for name, field in WORKER_NAMES.items()}
@@ -212,8 +255,9 @@ class Ledger:
         rows = int(self.rows)
         for slot in range(int(self.slots)):
             self.view[slot * rows + row] = 0
-        for field in (WORKER_CONNECTIONS, WORKER_WAITING):
+        for field in (WORKER_CONNECTIONS, WORKER_WAITING, WORKER_TUNNELS):
             self.view[int(self._workers) + row * WORKER_FIELDS + field] = 0
+        self.clients.clear_row(row)
 
     def clear_slot(self, slot: int) -> None:
         """Supervisor only, before a slot is given to another target and no worker uses it: all its counts to zero."""
@@ -275,10 +319,10 @@ class PoolLoads(Loads):
                 return
             self.picks_left = REREAD_PICKS
             self.read_at = now
-        rows = self.ledger.rows
-        if rows == 1:
+        if self.ledger.alone:
             self._refresh_alone()
             return
+        rows = self.ledger.rows
         cells: vec[i64] = vec[i64](self.stretch)
         offsets = self.offsets
         total = self.total
@@ -335,7 +379,7 @@ class PoolLoads(Loads):
 
     def is_overfull(self, index: i64, now: i64) -> bool:
         """Whether a target that was just taken has more than it may hold, since several workers took at once."""
-        if self.ledger.rows > 1:
+        if not self.ledger.alone:
             self.picks_left = 0
             self.refresh(now)
         return self.total[index] > self.limit[index]

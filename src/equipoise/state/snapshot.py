@@ -159,7 +159,10 @@ class Limits:
         self.request_body: i64 = spec.request_body
         self.header_count: i64 = spec.header_count
         self.connections: i64 = spec.connections
+        self.connections_per_client: i64 = spec.connections_per_client
+        self.tunnels: i64 = spec.tunnels
         self.streams: i64 = spec.streams
+        self.buffer: i64 = spec.buffer
         self.head_ns: i64 = int(spec.head_timeout * NS_PER_SECOND)
         self.body_ns: i64 = int(spec.body_timeout * NS_PER_SECOND)
         self.idle_ns: i64 = int(spec.idle_timeout * NS_PER_SECOND)

@@ -10,7 +10,7 @@ from typing import Final
 from librt.strings import read_i64_le
 from mypy_extensions import i64, mypyc_attr
 
-from equipoise.errors import malformed
+from equipoise.errors import malformed, oversized
 
 # RFC 9110 5.6.2, tchar; indexed by the byte's value. 1 where the byte may stand in a token.
 TOKEN: Final = bytes(
@@ -228,7 +228,7 @@ class Fields:
             i += 2
             self.count += 1
             if self.count > self.max_count:
-                raise malformed("too many fields", 431)
+                raise oversized("header_count", 431, "too many fields")
             self.at = i
         if i + 1 >= n:
             return self._incomplete(n)
@@ -238,7 +238,7 @@ class Fields:
             self.keep.append(data[self.run : i])
         self.at = i + 2
         if self.at - self.start > self.max_bytes:
-            raise malformed("head too large", 431)
+            raise oversized("request_head", 431, "head too large")
         return True
 
     def _take_line(self, data: bytes, line: i64, colon: i64, value: i64, end: i64) -> None:
@@ -270,7 +270,7 @@ class Fields:
 
     def _incomplete(self, size: i64) -> bool:
         if size - self.start > self.max_bytes:
-            raise malformed("head too large", 431)
+            raise oversized("request_head", 431, "head too large")
         return False
 
 

@@ -12,7 +12,7 @@ from typing import Final
 from librt.strings import read_i64_le
 from mypy_extensions import i64, mypyc_attr
 
-from equipoise.errors import malformed
+from equipoise.errors import malformed, oversized
 from equipoise.wire.headers import BLANKS, TOKEN, Fields, interest, skip_value
 
 REQUEST_FIELDS: Final = interest(
@@ -256,7 +256,7 @@ class RequestHead(Message):
         while i < n and target[data[i]]:
             i += 1
         if i - method - 1 > self.max_target:
-            raise malformed("request target too long", 414)
+            raise oversized("request_target", 414, "request target too long")
         if i >= n:
             return self._incomplete(n)
         if data[i] != 0x20 or i == method + 1:

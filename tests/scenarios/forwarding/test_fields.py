@@ -33,6 +33,16 @@ def test_the_request_line_the_host_and_unknown_fields_pass_unchanged(shared: Bal
     assert b"\r\naccept: */*\r\n" in request.head
 
 
+@pytest.mark.parametrize(
+    "path", ["/%2e%2e/a", "/a/../b", "//a", "/a%2fb", "/%00", "/%c0%af", "/a;b/./c", "/a?/../%0d%0a", "/%"]
+)
+def test_a_path_reaches_the_target_byte_for_byte(shared: Balancer, shared_target: Target, path: str) -> None:
+    """What it means is the target's to say, so nothing here may read it otherwise."""
+    shared_target.forget(says(answer()))
+    assert fetch(shared.port, get(path)).status == 200
+    assert shared_target.requests[0].line == f"GET {path} HTTP/1.1".encode()
+
+
 def test_the_client_the_scheme_and_the_host_are_told(shared: Balancer, shared_target: Target) -> None:
     request = seen_by_target(shared, shared_target)
     assert request.get("x-forwarded-for") == "127.0.0.1"

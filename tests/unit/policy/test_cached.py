@@ -27,14 +27,15 @@ def cached() -> Cached:
     return made
 
 
-@given(st.integers(200, 599), st.tuples(*[NUMBERS] * 6))
+@given(st.integers(200, 599), st.tuples(*[NUMBERS] * 7))
 def test_what_is_packed_comes_back(status: int, numbers: tuple[int, ...]) -> None:
     made = Cached(status, b"HTTP/1.1 200 OK\r\n")
-    made.flags, made.answered, made.initial_age, made.lifetime, made.while_revalidate, made.if_error = numbers
+    made.flags, made.answered, made.initial_age, made.lifetime, made.while_revalidate, made.if_error = numbers[:6]
+    made.answered_steady = numbers[6]
     found = unpack(made.pack())
     assert found is not None
     read = (found.flags, found.answered, found.initial_age, found.lifetime, found.while_revalidate, found.if_error)
-    assert (found.status, read, found.block) == (status, numbers, made.block)
+    assert (found.status, (*read, found.answered_steady), found.block) == (status, numbers, made.block)
 
 
 def test_a_packed_head_is_no_marker_and_a_marker_is_no_head() -> None:
@@ -77,6 +78,13 @@ def test_a_clock_that_was_set_back_does_not_make_it_younger() -> None:
     assert cached().age(10 * NS) == 5 * NS
 
 
+def test_what_has_passed_is_told_by_the_monotonic_clock() -> None:
+    made = cached()
+    made.answered_steady = 7 * NS
+    assert made.at(10 * NS) == 103 * NS
+    assert made.age(made.at(10 * NS)) == 8 * NS
+
+
 def test_its_fields_can_be_asked_for() -> None:
     assert (cached().find(b"etag"), cached().find(b"x"), cached().find(b"y")) == (b'"a"', None, None)
     assert cached().fields() == [(b"etag", b'"a"'), (b"x", b"1"), (b"x", b"2")]
@@ -88,3 +96,19 @@ def test_a_flag_is_kept() -> None:
     found = unpack(made.pack())
     assert found is not None
     assert found.flags == VALIDATED
+
+
+@pytest.mark.parametrize("seconds", [0, 1, 54, 55, 56, 3_000])
+def test_the_head_that_is_given_says_age_and_what_is_left_now(seconds: int) -> None:
+    made = cached()
+    made.given(made.answered)
+    now = int(made.answered) + seconds * NS
+    assert made.given(now) == made.block + made.marks(now)
+    assert made.marks(now) == b"age: %d\r\ncache-status: equipoise; hit; ttl=%d\r\n" % (5 + seconds, 55 - seconds)
+
+
+def test_a_second_that_is_begun_counts_against_what_is_left() -> None:
+    made = cached()
+    assert made.given(int(made.answered) + NS // 2).endswith(b"age: 5\r\ncache-status: equipoise; hit; ttl=54\r\n")
+    made.lifetime += NS
+    assert made.given(int(made.answered) + NS // 2).endswith(b"ttl=55\r\n")

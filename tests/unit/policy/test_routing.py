@@ -31,6 +31,11 @@ TABLE = Router(
         (b"notexample.org", b"/", None),
         (b"example.org", b"/static/x.css", "static"),
         (b"example.org", b"/statics", None),
+        # As they were sent: nobody is led elsewhere by what another reader may take for the same.
+        (b"example.org", b"/%73tatic/x.css", None),
+        (b"example.org", b"//static/x.css", None),
+        (b"example.org", b"/a/../static/x.css", None),
+        (b"example.org", b"/static/%2e%2e/secret", "static"),
         (b"[::1]:8080", b"/", "local"),
         (b"[::1]", b"/", "local"),
         (None, b"/static/", "static"),

@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 import pytest
 
-from equipoise.proxy.http2_connection import CONNECTION_WINDOW, MOST_WAITING, REMEMBERED
+from equipoise.proxy.http2_connection import BUFFERS_ON_THE_WAY, BUFFERS_WAITING, REMEMBERED
 from equipoise.wire.http2_errors import (
     CANCEL,
     COMPRESSION_ERROR,
@@ -42,6 +42,9 @@ from tests.support.http2_peer import (
 
 MakeDialogue = Callable[..., Dialogue]
 HALF = 32_768
+BUFFER = 64 * 1024
+CONNECTION_WINDOW = BUFFERS_ON_THE_WAY * BUFFER
+MOST_WAITING = BUFFERS_WAITING * BUFFER
 
 
 @pytest.fixture

@@ -9,7 +9,6 @@ from pathlib import Path
 
 import pytest
 
-from equipoise.proxy import log_file
 from equipoise.proxy.log_file import BatchWriter
 
 
@@ -97,10 +96,9 @@ def test_lines_wait_for_the_disk_and_then_none_is_missing(tmp_path: Path) -> Non
     assert "writing works again; 0 lines were dropped" in said[1]
 
 
-def test_a_queue_that_is_full_drops_what_comes_and_counts_it(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(log_file, "MAX_QUEUE", 100)
+def test_a_queue_that_is_full_drops_what_comes_and_counts_it() -> None:
     said: list[str] = []
-    writer = BatchWriter("/dev/full", said.append)
+    writer = BatchWriter("/dev/full", said.append, most=100)
     writer.put(b"first\n", 1)
     wait_for(lambda: bool(said))
     writer.put(b"x" * 40, 4)
@@ -122,11 +120,9 @@ def wait_for(condition):
         assert time.monotonic() < deadline
         time.sleep(0.002)
 
-import equipoise.proxy.log_file as log_file
 signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
-log_file.MAX_QUEUE = 100
 said = []
-writer = BatchWriter(sys.argv[1], said.append)
+writer = BatchWriter(sys.argv[1], said.append, most=100)
 resource.setrlimit(resource.RLIMIT_FSIZE, (10, resource.RLIM_INFINITY))
 writer.put(b"first\\nsecond\\n", 2)
 wait_for(lambda: said)

@@ -128,6 +128,30 @@ def test_a_hit_leaves_what_is_in_flight_and_the_target_alone(talk: CachedDialogu
     assert (talk.records[1].attempts, talk.records[1].upstream_ms) == (0, None)
 
 
+@pytest.mark.parametrize("jump", [-86_400, -1, 86_400], ids=repr)
+@pytest.mark.parametrize("mode", ["identical", "rfc9111"])
+def test_a_wall_clock_that_is_set_makes_no_answer_older_or_younger(make: Make, mode: str, jump: int) -> None:
+    talk = make(CacheSpec(enabled=True, mode=mode, ttl=60))
+    target = filled(talk, get(), ok(b"stored", b"Cache-Control: max-age=60"))
+    now = talk.clock.now()
+    talk.services.set_wall_clock(now, talk.services.wall(now) + jump * 1_000_000_000)
+    talk.clock.advance(59)
+    assert (asked(talk, get()).one(b"age"), target.hears()) == (b"59", b"")
+    talk.clock.advance(1)
+    assert asked_target(talk, target, get(), ok(b"new"))[1].body == b"new"
+
+
+def test_an_answer_is_no_older_for_a_wall_clock_that_was_set_while_it_was_asked_for(make: Make) -> None:
+    talk = make(CacheSpec(enabled=True, mode="rfc9111", ttl=60))
+    client = talk.client()
+    client.says(get())
+    target = talk.accept()
+    now = talk.clock.now()
+    talk.services.set_wall_clock(now, talk.services.wall(now) + 86_400_000_000_000)
+    target.says(ok(b"stored", b"Cache-Control: max-age=60"))
+    assert asked(talk, get()).one(b"age") == b"0"
+
+
 def test_an_answer_is_not_used_when_its_time_is_over(talk: CachedDialogue) -> None:
     target = filled(talk, get(), ok())
     talk.clock.advance(60)

@@ -68,6 +68,20 @@ def test_an_answer_other_than_101_is_an_ordinary_one(dialogue: Dialogue) -> None
     assert (repr(client), repr(a), dialogue.in_flight) == ("open", "open", {})
 
 
+@pytest.mark.parametrize(
+    "field", [b"Sec-WebSocket-Key: no base64", b"Sec-WebSocket-Version: 7", b"Origin: http://e.org"]
+)
+def test_what_a_handshake_says_is_the_target_s_to_judge(dialogue: Dialogue, field: bytes) -> None:
+    client = dialogue.client()
+    client.says(ASK[:-2] + field + b"\r\n\r\n")
+    a = dialogue.accept()
+    assert field + b"\r\n" in a.hears()
+    a.says(b"HTTP/1.1 426 Upgrade Required\r\nSec-WebSocket-Version: 13\r\nContent-Length: 0\r\n\r\n")
+    answer = client.hears()
+    assert status_of(answer) == 426
+    assert b"\r\nSec-WebSocket-Version: 13\r\n" in answer
+
+
 def test_a_101_before_the_request_is_whole_is_502(dialogue: Dialogue) -> None:
     client = dialogue.client()
     client.says(ASK.replace(b"\r\n\r\n", b"\r\nContent-Length: 5\r\n\r\n") + b"he")

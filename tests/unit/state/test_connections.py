@@ -7,7 +7,8 @@ import pytest
 from equipoise.proxy.services import Services
 from equipoise.proxy.upstream_http1 import UpstreamHttp1
 from equipoise.state.connections import MAX_IDLE, NO_DEADLINE, Deadlines, IdleConnections, Reusable, Stack, Timed
-from tests.support.ledgers import ledgers, no_report
+from equipoise.state.snapshot import Snapshot
+from tests.support.ledgers import ledgers, no_report, world
 from tests.support.transport import Clock, ScriptedLoop, Transport
 
 # Deadlines. The objects are bare: what has no `expire` of its own fails loudly when it is due.
@@ -59,6 +60,7 @@ class Rig:
     def __init__(self) -> None:
         self.loop = ScriptedLoop(Clock())
         self.services = Services(ledgers(1)[1][0], lambda: 1, no_report)
+        self.services.snapshot = Snapshot(world(), {})
         self.idle = self.services.idle
 
     def connection(self, slot: int) -> UpstreamHttp1:

@@ -16,8 +16,10 @@ from equipoise.state.ledger import (
     REREAD_PICKS,
     RETRIES,
     WORKER_CONNECTIONS,
+    WORKER_FIELDS,
     WORKER_OWN_ANSWERS,
     WORKER_PID,
+    WORKER_TUNNELS,
     Ledger,
     PoolLoads,
     bucket,
@@ -59,7 +61,7 @@ def test_a_block_is_as_large_as_its_cells() -> None:
         ledger = Ledger(block, 3, 16, row)
         ledger.add(15, 24, 7)
         ledger.flush()
-        ledger.set_worker(15, 7)
+        ledger.set_worker(WORKER_FIELDS - 1, 7)
     Ledger(block, 3, 16, -1).publish_mean(15, 7)
     assert sum(struct.unpack(f"{len(block) // 8}q", block)) == 7 * 7
 
@@ -167,10 +169,12 @@ def test_a_workers_record_is_its_own() -> None:
     one.set_worker(WORKER_PID, 4242)
     one.set_worker(WORKER_CONNECTIONS, 3)
     other.set_worker(WORKER_CONNECTIONS, 4)
+    other.set_worker(WORKER_TUNNELS, 2)
     other.add_worker(WORKER_OWN_ANSWERS + 4, 2)
     assert (supervisor.worker(0)["pid"], supervisor.worker(0)["own_5xx"]) == (4242, 0)
     assert (supervisor.worker(1)["pid"], supervisor.worker(1)["own_5xx"]) == (0, 2)
     assert (supervisor.connections(), one.connections()) == (7, 7)
+    assert (supervisor.tunnels(), one.tunnels()) == (2, 2)
 
 
 def test_a_dead_workers_requests_are_gone_and_its_counts_stay() -> None:
@@ -179,9 +183,10 @@ def test_a_dead_workers_requests_are_gone_and_its_counts_stay() -> None:
         ledger.take(3)
         ledger.count_answer(3, 200, MS)
         ledger.set_worker(WORKER_CONNECTIONS, 2)
+        ledger.set_worker(WORKER_TUNNELS, 1)
         ledger.flush()
     supervisor.clear_row(0)
-    assert (supervisor.in_flight(3), supervisor.connections()) == (1, 2)
+    assert (supervisor.in_flight(3), supervisor.connections(), supervisor.tunnels()) == (1, 2, 1)
     assert supervisor.totals(3)["responses"] == 2
 
 
@@ -358,3 +363,21 @@ def test_a_place_that_two_workers_took_at_once_is_seen_by_both() -> None:
     assert other.is_overfull(0, 0)
     lease.release()
     assert not other.is_overfull(0, 0)
+
+
+def test_a_row_without_company_reads_its_own_numbers_and_with_it_everybodys() -> None:
+    _, (one, other) = ledgers(2)
+    loads = pool_loads(one, [1, 1])
+    loads.take(0)
+    one.alone = True
+    other.take(2)  # which cannot be while it is alone, so the difference shows
+    loads.refresh(0)
+    assert [loads.in_flight(i) for i in range(2)] == [1, 0]
+    one.alone = False
+    loads.refresh(0)
+    assert [loads.in_flight(i) for i in range(2)] == [1, 1]
+
+
+@pytest.mark.parametrize(("rows", "alone"), [(1, True), (2, False)])
+def test_a_ledger_of_one_row_has_no_company(rows: int, alone: bool) -> None:
+    assert ledgers(rows)[1][0].alone is alone
