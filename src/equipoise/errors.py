@@ -26,6 +26,7 @@ class ProxyError(Exception):
         retry: `RETRY_ALWAYS`, `RETRY_IF_SAFE` or `RETRY_NEVER`.
         status: the HTTP status that tells the client.
         detail: one sentence for the client and the log; never carries bytes from the other side of the balancer.
+        limit: which limit it was that was reached, as `state.ledger.LIMITS` names it; empty when it was none.
     """
 
     def __init__(self, kind: str, side: str, retry: int, status: int, detail: str) -> None:
@@ -35,11 +36,23 @@ class ProxyError(Exception):
         self.retry = retry
         self.status = status
         self.detail = detail
+        self.limit = ""
 
 
 def malformed(detail: str, status: int = 400) -> ProxyError:
     """A message that RFC 9112 or RFC 9110 does not allow; on the upstream side the caller turns it into a 502."""
     return ProxyError("malformed", DOWNSTREAM, RETRY_NEVER, status, detail)
+
+
+def oversized(limit: str, status: int, detail: str) -> ProxyError:
+    """A message with a part that is larger than it may be."""
+    return limited(limit, malformed(detail, status))
+
+
+def limited(limit: str, error: ProxyError) -> ProxyError:
+    """The same error, marked as due to a limit."""
+    error.limit = limit
+    return error
 
 
 def upstream_failed(kind: str, retry: int, detail: str, status: int = 502) -> ProxyError:
@@ -59,4 +72,14 @@ def client_failed(kind: str, status: int, detail: str) -> ProxyError:
 
 def body_too_large() -> ProxyError:
     """A request whose body is over the limit, by what its head says or by what has come of it."""
-    return client_failed("body_too_large", 413, "The request's body is larger than allowed.")
+    return limited("request_body", client_failed("body_too_large", 413, "The request's body is larger than allowed."))
+
+
+def head_too_slow() -> ProxyError:
+    """A client whose request did not begin in time."""
+    return limited("head_timeout", client_failed("head_timeout", 408, "The request's head did not arrive in time."))
+
+
+def body_too_slow() -> ProxyError:
+    """A client that stopped in the middle of its request."""
+    return limited("body_timeout", client_failed("body_timeout", 408, "The request's body did not arrive in time."))

@@ -31,6 +31,10 @@ _DETAILS: Final[Mapping[int, tuple[str, str]]] = {
         "Too many calls without a valid token from one address; those with one are never refused so.",
         "too many calls from there without a valid token",
     ),
+    507: (
+        "The disk does not take the change, which a restart would have to find there. Nothing was changed.",
+        "the state cannot be kept in /var/lib/equipoise: No space left on device",
+    ),
 }
 _FIELDS: Final = {
     401: ("WWW-Authenticate", "The challenge of RFC 6750."),
@@ -115,7 +119,7 @@ def refusals(*statuses: int) -> dict[int | str, dict[str, Any]]:
 
 def writes(*statuses: int) -> dict[int | str, dict[str, Any]]:
     """The refusals of a route that changes something."""
-    return refusals(408, 409, 412, 413, 422, *statuses)
+    return refusals(408, 409, 412, 413, 422, 507, *statuses)
 
 
 def _refusal(status: int) -> dict[str, Any]:

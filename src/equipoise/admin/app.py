@@ -4,6 +4,7 @@ Owns: how the parts go together, what the OpenAPI document says as a whole, and 
 Refuses to know: any single call, and what carries the app (`server`).
 """
 
+from collections import Counter
 from collections.abc import Callable, Mapping
 from typing import Any, Final
 
@@ -14,7 +15,7 @@ from starlette.exceptions import HTTPException
 from starlette.routing import Match
 
 from equipoise import __version__
-from equipoise.admin import dashboard, events, routes_config, routes_pools, routes_status
+from equipoise.admin import dashboard, events, routes_config, routes_pools, routes_processes, routes_status
 from equipoise.admin.answers import authenticated
 from equipoise.admin.events import Streams
 from equipoise.admin.gate import Clocks, Gate
@@ -23,7 +24,7 @@ from equipoise.admin.models import FieldProblem, Problem
 from equipoise.admin.problems import ProblemError, of_validation, problem_response
 from equipoise.config.overlay import ConflictError, UnknownNameError
 from equipoise.config.problems import ConfigError
-from equipoise.runtime.changes import ChangeRefusedError, StaleError
+from equipoise.runtime.changes import ChangeRefusedError, NotKeptError, StaleError
 from equipoise.runtime.supervisor import Supervisor
 
 DESCRIPTION: Final = """\
@@ -45,6 +46,7 @@ TAGS: Final = [
     {"name": "status", "description": "What the balancer is doing."},
     {"name": "pools", "description": "Targets and algorithms of a pool."},
     {"name": "configuration", "description": "The configuration as a whole."},
+    {"name": "processes", "description": "New processes in the place of those that run."},
     {"name": "events", "description": "What happens, as it happens."},
     {"name": "probes", "description": "For load balancers in front, orchestrators and Prometheus."},
 ]
@@ -62,8 +64,9 @@ def make_app(supervisor: Supervisor, clocks: Clocks | None = None) -> FastAPI:
     app.state.supervisor = supervisor
     app.state.clocks = clocks or Clocks()
     app.state.streams = Streams()
-    app.state.metrics = Metrics(supervisor)
-    app.add_middleware(Gate, config=supervisor.config, log=supervisor.log, clocks=app.state.clocks)
+    refused: Counter[int] = Counter()
+    app.state.metrics = Metrics(supervisor, refused)
+    app.add_middleware(Gate, config=supervisor.config, log=supervisor.log, clocks=app.state.clocks, refused=refused)
     dashboard.mount(app)
     return app
 
@@ -81,7 +84,13 @@ def make_api() -> FastAPI:
         generate_unique_id_function=lambda route: route.name,
     )
     guarded = APIRouter(prefix="/v1", dependencies=[Depends(authenticated)])
-    for router in (routes_status.router, routes_pools.router, routes_config.router, events.router):
+    for router in (
+        routes_status.router,
+        routes_pools.router,
+        routes_config.router,
+        routes_processes.router,
+        events.router,
+    ):
         guarded.include_router(router)
     app.include_router(guarded)
     app.include_router(routes_status.public)
@@ -132,6 +141,11 @@ async def _conflict(_request: Request, error: Any) -> Response:
     return problem_response(409, str(error))
 
 
+async def _not_kept(_request: Request, error: Any) -> Response:
+    """RFC 4918 11.5: the server is unable to store what it needs to complete the request."""
+    return problem_response(507, str(error))
+
+
 async def _stale(_request: Request, error: Any) -> Response:
     return problem_response(412, f"the version is {error.current}", headers={"ETag": f'"{error.current}"'})
 
@@ -153,6 +167,7 @@ _HANDLERS: Final[Mapping[type[Exception], Callable[[Request, Any], Any]]] = {
     UnknownNameError: _unknown,
     ConflictError: _conflict,
     ChangeRefusedError: _conflict,
+    NotKeptError: _not_kept,
     StaleError: _stale,
     ConfigError: _bad_config,
 }

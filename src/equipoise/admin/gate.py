@@ -10,6 +10,7 @@ Written to ASGI itself, because the framework reads a body before it asks whose 
 import asyncio
 import ipaddress
 import math
+from collections import Counter
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
@@ -61,7 +62,14 @@ class Clocks:
 class Gate:
     """The outermost of the app's middlewares."""
 
-    def __init__(self, app: ASGIApp, config: Config, log: AppLog, clocks: Clocks | None = None) -> None:
+    def __init__(
+        self,
+        app: ASGIApp,
+        config: Config,
+        log: AppLog,
+        clocks: Clocks | None = None,
+        refused: Counter[int] | None = None,
+    ) -> None:
         """Nobody has called yet.
 
         Args:
@@ -69,8 +77,10 @@ class Gate:
             config: of which `admin` and `state_dir` count.
             log: where refused tokens, writes and broken calls are told.
             clocks: what the time is.
+            refused: how many calls were turned away here, by status; it is added to.
         """
         self._app = app
+        self._turned_away: Counter[int] = Counter() if refused is None else refused
         self._admin = config.admin
         self._log = log
         self._clocks = clocks or Clocks()
@@ -86,6 +96,7 @@ class Gate:
         try:
             await self._admit(scope, receive, answer)
         except ProblemError as refusal:
+            self._turned_away[refusal.status_code] += 1
             await refusal.response()(scope, receive, answer.send)
         except Exception as error:  # noqa: BLE001 -- whatever it is, this call fails and no other
             self._log.error("a call of the admin API broke", path=scope["path"], exc_info=error)

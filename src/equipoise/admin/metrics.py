@@ -8,10 +8,12 @@ A scrape reads shared memory and what the supervisor holds anyway. No worker not
 """
 
 import asyncio
+import resource
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from itertools import accumulate
+from pathlib import Path
 from typing import Final, NamedTuple, Protocol
 
 from prometheus_client.core import (
@@ -26,13 +28,13 @@ from prometheus_client.exposition import choose_encoder
 from prometheus_client.process_collector import ProcessCollector
 from prometheus_client.registry import Collector
 
-from equipoise.admin.metrics_reference import GROUPS, METRICS, STATES, STATUS_CLASSES
+from equipoise.admin.metrics_reference import GROUPS, METRICS, STATES, STATUS_CLASSES, TURNED_AWAY
 from equipoise.config.schema import TargetConfig
 from equipoise.model import TargetState
 from equipoise.runtime.slots import Key
 from equipoise.runtime.startup import is_compiled, version
 from equipoise.runtime.targets import Entry
-from equipoise.state.ledger import BUCKETS_MS, Ledger
+from equipoise.state.ledger import BUCKETS_MS, LIMITS, Ledger
 
 _BUCKET_FIELDS: Final = (*(f"le_{bound}ms" for bound in BUCKETS_MS), "le_inf")
 _SECOND: Final = 1e9  # nanoseconds
@@ -106,8 +108,8 @@ class _Snapshot:
     """All numbers at the moment of the scrape."""
 
     targets: tuple[_Reading, ...]
-    # Of every row, also while nobody is in it: its counts go on with the successor.
-    records: tuple[dict[str, int], ...]
+    # By row; also while nobody is in it, since its counts go on with whoever gets it, but not before anybody was.
+    records: Mapping[int, dict[str, int]]
     caches: Mapping[str, Mapping[str, int]]
     versions: dict[int, int]
     restarts: int
@@ -121,9 +123,15 @@ class Metrics(Collector):
     times as long, and the loop has health checks to do.
     """
 
-    def __init__(self, supervisor: SupervisorView) -> None:
-        """Nothing is read yet, so any thread may call it."""
+    def __init__(self, supervisor: SupervisorView, refused: Mapping[int, int] | None = None) -> None:
+        """Nothing is read yet, so any thread may call it.
+
+        Args:
+            supervisor: of which everything is read.
+            refused: calls of the admin API that were turned away before anything looked at them, by status.
+        """
         self._supervisor = supervisor
+        self._refused = {} if refused is None else refused
         self._snapshot: _Snapshot | None = None
         self._process = ProcessCollector(registry=None)
         self._registry = CollectorRegistry()
@@ -160,6 +168,8 @@ class Metrics(Collector):
             yield from _caches(at.caches)
             yield from _workers(at)
             yield _single("equipoise_config_version", at.version)
+        turned_away = [self._refused.get(int(status), 0) for status in TURNED_AWAY]
+        yield _family("equipoise_admin_refused_total", [((), turned_away)])
         yield _family("equipoise_build_info", [(_build(), (1,))])
         yield from _processes(self._process)
 
@@ -172,7 +182,7 @@ def _read(supervisor: SupervisorView) -> _Snapshot:
     return _Snapshot(
         targets=tuple(_read_target(entry, ledger) for entry in supervisor.table.shown()),
         caches=supervisor.caches.counts(),
-        records=tuple(ledger.worker(row) for row in range(int(ledger.rows))),
+        records={row: record for row in range(int(ledger.rows)) if (record := ledger.worker(row))["pid"]},
         versions=dict(supervisor.workers.versions()),
         restarts=supervisor.workers.restarts,
         version=supervisor.version,
@@ -242,15 +252,28 @@ def _workers(at: _Snapshot) -> Iterator[Family]:
     yield _single("equipoise_worker_restarts_total", at.restarts)
     for name, field in (
         ("equipoise_connections", "connections"),
+        ("equipoise_tunnels", "tunnels"),
         ("equipoise_waiting_requests", "waiting"),
         ("equipoise_worker_requests_total", "requests"),
         ("equipoise_access_log_lines_total", "log_lines"),
         ("equipoise_access_log_dropped_total", "log_dropped"),
     ):
-        yield _labelled(name, {row: record[field] for row, record in enumerate(at.records)})
+        yield _labelled(name, {row: record[field] for row, record in at.records.items()})
     yield _labelled("equipoise_worker_config_version", at.versions)
-    own = [sum(record[f"own_{kind}"] for record in at.records) for kind in STATUS_CLASSES]
+    resident = {row: _resident(record["pid"]) for row, record in at.records.items() if row in at.versions}
+    yield _labelled("equipoise_worker_resident_memory_bytes", {row: size for row, size in resident.items() if size})
+    own = [sum(record[f"own_{kind}"] for record in at.records.values()) for kind in STATUS_CLASSES]
     yield _family("equipoise_own_answers_total", [((), own)])
+    reached = [sum(record[f"limited_{limit}"] for record in at.records.values()) for limit in LIMITS]
+    yield _family("equipoise_limit_reached_total", [((), reached)])
+
+
+def _resident(pid: int) -> int:
+    """Resident bytes of a process; 0 when it is gone, or where there is no /proc."""
+    try:
+        return int(Path(f"/proc/{pid}/statm").read_text(encoding="ascii").split()[1]) * resource.getpagesize()
+    except OSError:
+        return 0
 
 
 def _processes(collector: Collector) -> Iterator[Family]:

@@ -12,10 +12,11 @@ import sys
 from dataclasses import dataclass
 from typing import Final, Literal
 
-from equipoise.state.ledger import BUCKETS_MS
+from equipoise.state.ledger import BUCKETS_MS, LIMITS
 
 STATUS_CLASSES: Final = ("1xx", "2xx", "3xx", "4xx", "5xx")
 STATES: Final = ("up", "draining", "down")
+TURNED_AWAY: Final = ("400", "401", "403", "408", "413", "421", "429")
 BUCKETS: Final = (*(str(bound / 1000) for bound in BUCKETS_MS), "+Inf")
 """Upper bounds of the response times' buckets, in seconds, as the label `le` writes them."""
 
@@ -137,7 +138,14 @@ GROUPS: Final[dict[str, tuple[Metric, ...]]] = {
     "Workers": (
         Metric("equipoise_workers", "gauge", "Worker processes that are alive."),
         Metric("equipoise_worker_restarts_total", "counter", "Workers that died and were given a successor."),
-        Metric("equipoise_connections", "gauge", "Open connections of clients.", ("worker",)),
+        Metric(
+            "equipoise_worker_resident_memory_bytes",
+            "gauge",
+            "Resident memory of the worker in bytes; no series while the row has no worker.",
+            ("worker",),
+        ),
+        Metric("equipoise_connections", "gauge", "Open connections of clients, tunnels included.", ("worker",)),
+        Metric("equipoise_tunnels", "gauge", "Open tunnels: WebSocket and its like.", ("worker",)),
         Metric(
             "equipoise_waiting_requests",
             "gauge",
@@ -168,6 +176,21 @@ GROUPS: Final[dict[str, tuple[Metric, ...]]] = {
             "Answers that the balancer gave itself: refused requests, no target, a target that failed.",
             ("status_class",),
             STATUS_CLASSES,
+        ),
+        Metric(
+            "equipoise_limit_reached_total",
+            "counter",
+            "Times that a limit was reached: requests refused, connections closed, attempts given up.",
+            ("limit",),
+            LIMITS,
+        ),
+        Metric(
+            "equipoise_admin_refused_total",
+            "counter",
+            "Calls of the admin API that were turned away: no good token (401), the wrong role (403), a body that is "
+            "too slow (408) or too large (413), another host (421), too many failures (429), a client that left (400).",
+            ("status",),
+            TURNED_AWAY,
         ),
         Metric("equipoise_config_version", "gauge", "Version of the configuration in force."),
         Metric("equipoise_start_time_seconds", "gauge", "When the balancer was started, Unix time in seconds."),
@@ -202,7 +225,8 @@ asks for it. [How to use them](../how-to/metrics.md).
 
 - A counter only grows. It goes back to 0 when the balancer is started anew, and at a target that was removed for more
   than ten minutes and is added again. The death of a worker takes nothing away.
-- `worker` is a row: 0 to one less than the number of workers. A successor has its predecessor's row.
+- `worker` is a row of the ledger. There is one row more than workers: while one is replaced, it and its successor have
+  one each. Counts stay with the row, and go on with whoever gets it next.
 - The series of a cache are there while it is switched on, and its counters begin at 0 when it is switched on, or when
   `max_bytes` changes.
 - A removed target has its series until its last request in flight has ended.

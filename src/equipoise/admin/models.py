@@ -62,8 +62,9 @@ STATUS_EXAMPLE: Final[dict[str, Any]] = {
     "time": "2026-01-31T09:30:00.125+00:00",
     "uptime_s": 12.3,
     "compiled": True,
+    "pid": 4200,
     "draining": False,
-    "workers": [{"row": 0, "pid": 4242, "connections": 10, "requests": 120, "version": 7}],
+    "workers": [{"row": 0, "pid": 4242, "connections": 10, "requests": 120, "version": 7, "draining": False}],
     "pools": {"default": POOL_EXAMPLE},
 }
 FLIP_EXAMPLE: Final[dict[str, Any]] = {
@@ -102,7 +103,7 @@ class NewTarget(_Body):
     url: str = Field(
         min_length=1,
         max_length=_LONGEST_TEXT,
-        description="`http://host[:port]`.",
+        description="`http://`, `https://` or `h2c://host[:port]`.",
         json_schema_extra={"pattern": str(LEAVES["url"].schema["pattern"])},
     )
     name: str = Field(
@@ -327,6 +328,7 @@ class Worker(_Answer):
     connections: int = Field(ge=0, description="Clients that are connected to it.")
     requests: int = Field(ge=0, description="Requests it has answered.")
     version: int = Field(ge=0, description="The version of the configuration that it acts on.")
+    draining: bool = Field(description="Whether it finishes what it carries, since it was replaced.")
 
 
 class Pool(_Answer):
@@ -346,6 +348,7 @@ class Status(_Versioned):
     time: str = Field(description="Now, by the balancer's clock, RFC 3339.")
     uptime_s: float = Field(ge=0, description="Since the start, seconds.")
     compiled: bool = Field(description="Whether the data path runs compiled.")
+    pid: int = Field(description="The process id of the supervisor, which signals go to.")
     draining: bool = Field(description="Whether it is on its way out.")
     workers: list[Worker]
     pools: dict[str, Pool]
@@ -388,6 +391,30 @@ class Reloaded(_Versioned):
     model_config = _example({"version": 9, "changed": True})
 
     changed: bool = Field(description="Whether it led to another configuration.")
+
+
+class Upgrade(_Versioned):
+    """Another process is the balancer now; `version` is that of its configuration."""
+
+    model_config = _example({"version": 7, "pid": 5150, "before": 4200})
+
+    pid: int = Field(description="Its process id.")
+    before: int = Field(description="The process id of the one before it, which drains.")
+
+
+class ReplacedWorker(_Answer):
+    """Two workers that follow each other."""
+
+    before: int = Field(description="The process id of the one that is gone.")
+    pid: int = Field(description="The process id of the one in its place.")
+
+
+class ReplacedWorkers(_Versioned):
+    """All workers that were replaced."""
+
+    model_config = _example({"version": 7, "workers": [{"before": 4242, "pid": 5151}, {"before": 4243, "pid": 5152}]})
+
+    workers: list[ReplacedWorker]
 
 
 class Event(_Answer):

@@ -5,8 +5,9 @@ Refuses to know: what the commands do. Each imports its heavy parts when it runs
 """
 
 import os
+from collections.abc import Callable, Mapping
 from importlib.util import find_spec
-from typing import Annotated
+from typing import Annotated, Final
 
 import typer
 
@@ -25,18 +26,30 @@ from equipoise.cli.target import target
 from equipoise.cli.targets import targets
 from equipoise.cli.token import token
 from equipoise.cli.top import top
+from equipoise.cli.upgrade import upgrade
+from equipoise.cli.workers import workers
 
 app = typer.Typer(
     name="equipoise",
-    help="An HTTP load balancer that keeps the requests in flight equal over its targets.",
+    help="An HTTP and gRPC load balancer that keeps the requests in flight equal over its targets.",
+    # As people read it: a line break of a docstring is none of the paragraph.
+    rich_markup_mode="markdown",
     no_args_is_help=True,
     # The pretty ones print local variables, and those may hold secrets.
     pretty_exceptions_enable=False,
 )
-for command in (run, check, demo, target, status, top, algorithm, config, reload, token, healthcheck):
-    app.command()(command)
-app.add_typer(targets)
-app.add_typer(cache)
+# The parts of `equipoise --help`.
+_PARTS: Final[Mapping[str, tuple[Callable[..., None] | typer.Typer, ...]]] = {
+    "Run a balancer": (run, check, token, healthcheck),
+    "See and change one that runs": (status, top, targets, algorithm, cache, config, reload, upgrade, workers),
+    "Try it out": (demo, target),
+}
+for part, commands in _PARTS.items():
+    for command in commands:
+        if isinstance(command, typer.Typer):
+            app.add_typer(command, rich_help_panel=part)
+        else:
+            app.command(rich_help_panel=part)(command)
 
 
 def main() -> None:

@@ -69,6 +69,7 @@ class Client:
         self._connection = kind(parts.hostname or "", parts.port, timeout=timeout)
         # Whether the connection has carried an answer: the other side may have closed it since.
         self._used = False
+        self._patience = max(timeout, WRITE_TIMEOUT)
 
     def __enter__(self) -> Self:
         return self
@@ -94,9 +95,13 @@ class Client:
         """GET. Raises Unreachable or Refused, as the others do."""
         return self._call("GET", path)
 
-    def post(self, *path: str, body: object = None) -> Answer:
-        """POST."""
-        return self._call("POST", path, body=body)
+    def post(self, *path: str, body: object = None, patience: float = WRITE_TIMEOUT) -> Answer:
+        """POST; `patience` is how many seconds the answer may take, where it takes longer than any other."""
+        usual, self._patience = self._patience, max(self._timeout, patience)
+        try:
+            return self._call("POST", path, body=body)
+        finally:
+            self._patience = usual
 
     def put(self, *path: str, body: object) -> Answer:
         """PUT."""
@@ -124,7 +129,7 @@ class Client:
             response, text = self._exchange(method, url, body)
         except (OSError, HTTPException, ValueError) as error:
             self.close()
-            raise Unreachable(_reason(error, self._timeout)) from error
+            raise Unreachable(_reason(error, self._timeout if method == "GET" else self._patience)) from error
         return _answer(response, text)
 
     def _exchange(self, method: str, url: str, body: object) -> tuple[HTTPResponse, bytes]:
@@ -139,7 +144,7 @@ class Client:
     def _try(self, method: str, url: str, body: object) -> tuple[HTTPResponse, bytes]:
         self._connection.request(method, url, _encoded(body), self._fields(body))
         if method != "GET":
-            self._connection.sock.settimeout(max(self._timeout, WRITE_TIMEOUT))
+            self._connection.sock.settimeout(self._patience)
         response = self._connection.getresponse()
         text = response.read(_MOST)
         self._used = True

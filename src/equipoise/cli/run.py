@@ -4,6 +4,8 @@ Owns: the command's options, that a bad file ends it before anything starts, and
 Refuses to know: how the balancer works (runtime), and its face (admin).
 """
 
+import os
+import sys
 from typing import TYPE_CHECKING
 
 import typer
@@ -21,10 +23,10 @@ def run(config: ConfigOption = DEFAULT_CONFIG) -> None:
     """Runs the balancer until it is told to stop.
 
     SIGTERM and SIGINT let requests in flight end first, SIGHUP reads the configuration again, SIGUSR1 opens log files
-    again.
+    again, SIGUSR2 hands over to the program that is on the disk by then.
     """
     from equipoise.config.load import ConfigError
-    from equipoise.runtime.supervisor import run as supervise
+    from equipoise.runtime.launch import run as supervise
 
     allow_own_modules()
     try:
@@ -32,7 +34,10 @@ def run(config: ConfigOption = DEFAULT_CONFIG) -> None:
     except ConfigError as error:
         print_problems(error.problems, config)
         raise typer.Exit(WRONG_USAGE) from None
-    raise typer.Exit(code)
+    # All is closed and told. Taking the interpreter apart would keep whoever waits for the end some tenths of a second.
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(code)
 
 
 # The admin API's libraries take as much memory as all the rest: only a balancer that serves it loads them.

@@ -13,7 +13,7 @@ from typing import Final
 from equipoise.cli.app import app
 
 # The supervisor unblocks them when there is somebody to handle them. A thread that did not block them would take them.
-_SIGNALS: Final = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGUSR1)
+_SIGNALS: Final = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2)
 
 
 def main(file: str) -> None:

@@ -15,7 +15,8 @@ class CallRefusedError(BalancerError):
     """The balancer refused a call; nothing was changed.
 
     Attributes:
-        status: of the admin API's answer: 404 no such pool or target, 409 conflict, 422 an invalid value.
+        status: of the admin API's answer: 404 no such pool or target, 409 conflict, 422 an invalid value,
+            507 the disk does not take the change.
         detail: what is the matter.
         places: for each thing that is wrong with the call, where and what.
     """

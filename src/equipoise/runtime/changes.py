@@ -19,15 +19,20 @@ from equipoise.config.load import load
 from equipoise.config.overlay import Overlay, check_whole, edit, merge, trimmed
 from equipoise.config.problems import ConfigError, Problem, dotted
 from equipoise.config.schema import Config
+from equipoise.runtime.lasting import to_its_end
 from equipoise.runtime.publisher import ChangeRefusedError, Parts, Publisher
 from equipoise.runtime.startup import UnfitError
 from equipoise.runtime.store import State, Store, StoreError, digest_of
 from equipoise.runtime.tls_files import Material, Reading
 
-__all__ = ["ChangeRefusedError", "Changes", "StaleError", "Standing"]
+__all__ = ["ChangeRefusedError", "Changes", "NotKeptError", "StaleError", "Standing"]
 
 # Keys that need other sockets or other processes. Of listeners it is the address, and whether it speaks TLS at all.
 FIXED: Final = ("listen", "listeners", "workers", "state_dir", "admin")
+
+
+class NotKeptError(ChangeRefusedError):
+    """The disk does not take what a restart would have to find, so nothing was changed."""
 
 
 class StaleError(Exception):
@@ -83,6 +88,8 @@ class Changes:
         self.standing = standing
         # No change is taken up any more.
         self.closed = False
+        # Why none is for now; "" when that is not so.
+        self.barred = ""
         self._store = store
         self._publisher = publisher
         self._parts = parts
@@ -114,6 +121,7 @@ class Changes:
         Raises:
             StaleError: another version is in force.
             UnknownNameError, ConflictError, ConfigError: as `config.overlay.edit`.
+            NotKeptError: the disk does not take it; nothing was changed.
             ChangeRefusedError: it is valid and cannot be done; nothing was changed.
         """
         return await self._to_its_end(self._edit(wanted, expected, force))
@@ -123,9 +131,14 @@ class Changes:
 
         Raises:
             ConfigError: the file is bad, or does not go together with what was changed; nothing was changed.
-            StaleError, ChangeRefusedError: as `edit`.
+            StaleError, NotKeptError, ChangeRefusedError: as `edit`.
         """
         return await self._to_its_end(self._reload(path, expected))
+
+    async def bar(self, why: str) -> None:
+        """Refuse every change from now on, until `barred` is empty again; the one under way is done first."""
+        async with self._lock:
+            self.barred = why
 
     async def renew(self) -> bool:
         """Read the files of certificates and keys again, and have new handshakes use them; whether they are others.
@@ -141,10 +154,7 @@ class Changes:
         return self.standing.material != before
 
     async def _to_its_end(self, change: Coroutine[Any, Any, int]) -> int:
-        """A change is done whole even when nobody waits for it any more: its caller may be cancelled, it may not."""
-        done: asyncio.Future[int] = asyncio.get_running_loop().create_future()
-        self._parts.tasks.create_task(_settle(done, change))
-        return await asyncio.shield(done)
+        return await to_its_end(self._parts.tasks, change)
 
     async def _edit(self, wanted: Edit, expected: int | None, force: bool) -> int:
         async with self._lock:
@@ -198,6 +208,8 @@ class Changes:
     def _check(self, expected: int | None) -> None:
         if self.closed:
             raise ChangeRefusedError("the balancer is draining; nothing changes any more")
+        if self.barred:
+            raise ChangeRefusedError(f"{self.barred}; nothing changes until then")
         if expected is not None and expected != self.standing.version:
             raise StaleError(self.standing.version)
 
@@ -210,7 +222,7 @@ class Changes:
             # Reading, the import of a user's algorithm and the disk may all take long: the loop does not wait for them.
             after = await asyncio.to_thread(self._decide_and_prepare, decide)
         except StoreError as error:
-            raise ChangeRefusedError(str(error)) from error
+            raise NotKeptError(str(error)) from error
         try:
             acts = after.version != before.version or after.material != before.material
             if acts:
@@ -221,7 +233,8 @@ class Changes:
                 self._publisher.settle()
         except Exception as error:
             await self._go_back(before)
-            raise ChangeRefusedError(str(error)) from error
+            refusal = NotKeptError if isinstance(error, StoreError) else ChangeRefusedError
+            raise refusal(str(error)) from error
         self.standing = after
         if after.material.warnings != before.material.warnings:
             after.material.tell(self._log)
@@ -264,11 +277,3 @@ def _fixed(config: Config, key: str) -> object:
     if key == "listeners":
         return [(listener.address, listener.tls is not None) for listener in config.listeners]
     return getattr(config, key)
-
-
-async def _settle(done: asyncio.Future[int], change: Coroutine[Any, Any, int]) -> None:
-    try:
-        done.set_result(await change)
-    except Exception as error:  # noqa: BLE001 -- it belongs to whoever waits
-        done.set_exception(error)
-        done.exception()  # nobody may be waiting any more, which is no reason to complain

@@ -25,16 +25,17 @@ FieldValue = str | int | float | bool | None
 
 
 class Inherited(msgspec.Struct, frozen=True):
-    """A listening socket that the worker got with its life."""
+    """The listening sockets of one address that the worker got with its life."""
 
     address: str
-    fd: int
+    fds: tuple[int, ...]
 
 
 class Bootstrap(msgspec.Struct, frozen=True, tag=True):
     """The first message to a worker: which one it is, and the file descriptors it inherited.
 
-    `cache_fds` are those of the memory of all caches, and of its locks.
+    `row` is where it writes in the ledger; `alone` is as in `Company`. `cache_fds` are those of the memory of all
+    caches, and of its locks.
     """
 
     row: int
@@ -43,6 +44,7 @@ class Bootstrap(msgspec.Struct, frozen=True, tag=True):
     ledger_fd: int
     cache_fds: tuple[int, int]
     listeners: tuple[Inherited, ...]
+    alone: bool = False
 
 
 class Apply(msgspec.Struct, frozen=True, tag=True):
@@ -66,6 +68,12 @@ class Cut(msgspec.Struct, frozen=True, tag=True):
 
 class ReopenLogs(msgspec.Struct, frozen=True, tag=True):
     """Log files were moved away: open them anew."""
+
+
+class Company(msgspec.Struct, frozen=True, tag=True):
+    """Whether this worker is the only one from now on: what it counts itself is all there is then."""
+
+    alone: bool
 
 
 class Ack(msgspec.Struct, frozen=True, tag=True):
@@ -96,12 +104,12 @@ class Event(msgspec.Struct, frozen=True, tag=True):
     fields: dict[str, FieldValue] = {}
 
 
-ToWorker = Bootstrap | Apply | Cut | Drain | ReopenLogs
+ToWorker = Bootstrap | Apply | Cut | Drain | ReopenLogs | Company
 ToSupervisor = Ack | Report | Event
 Received = TypeVar("Received")
 
 _ENCODER: Final = msgspec.json.Encoder()
-_BOOTSTRAP: Final = msgspec.json.Decoder(Bootstrap)
+TO_NEW_WORKER: Final = msgspec.json.Decoder(Bootstrap)
 # A union is no `type` to mypy, so the decoder's type must be said.
 TO_WORKER: Final = cast("msgspec.json.Decoder[ToWorker]", msgspec.json.Decoder(ToWorker))
 TO_SUPERVISOR: Final = cast("msgspec.json.Decoder[ToSupervisor]", msgspec.json.Decoder(ToSupervisor))
@@ -111,7 +119,7 @@ class ControlError(Exception):
     """The other side sent what is no message of ours, or left before it said anything."""
 
 
-def frame(message: ToWorker | ToSupervisor) -> bytes:
+def frame(message: msgspec.Struct) -> bytes:
     """The message as it travels."""
     body = _ENCODER.encode(message)
     return len(body).to_bytes(_PREFIX, "big") + body
@@ -149,17 +157,19 @@ class Frames(Generic[Received]):
         return messages
 
 
-def receive_bootstrap(sock: socket.socket) -> Bootstrap:
+def receive_first(sock: socket.socket, decoder: "msgspec.json.Decoder[Received]") -> Received:
     """Wait for the first message, before there is a loop; what follows it stays in the socket.
 
     Raises:
-        ControlError: the supervisor left, or spoke of something else.
+        ControlError: the other side left, or spoke of something else.
     """
     size = int.from_bytes(_receive(sock, _PREFIX), "big")
+    if size > MAX_FRAME:
+        raise ControlError(f"a control message of {size} bytes")
     try:
-        return _BOOTSTRAP.decode(_receive(sock, size))
+        return decoder.decode(_receive(sock, size))
     except msgspec.MsgspecError as error:
-        raise ControlError(f"no bootstrap: {error}") from error
+        raise ControlError(f"not the first message: {error}") from error
 
 
 def _receive(sock: socket.socket, size: int) -> bytes:
@@ -167,7 +177,7 @@ def _receive(sock: socket.socket, size: int) -> bytes:
     while len(data) < size:
         piece = sock.recv(size - len(data))
         if not piece:
-            raise ControlError("the supervisor left before it said anything")
+            raise ControlError("the other side left before it said anything")
         data += piece
     return data
 
@@ -196,7 +206,7 @@ class Channel(asyncio.Protocol, Generic[Received]):
         self._broken = ""
         self._hung_up = False
 
-    def send(self, message: ToWorker | ToSupervisor) -> None:
+    def send(self, message: msgspec.Struct) -> None:
         """Send, or drop when the other side is gone: its end is noticed by `on_closed`."""
         if self._transport is None:
             self._waiting.append(frame(message))

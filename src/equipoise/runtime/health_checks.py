@@ -6,6 +6,7 @@ Called by: runtime/supervisor.py.
 """
 
 import asyncio
+import errno
 import ssl
 from collections.abc import Callable
 from typing import Final
@@ -16,7 +17,7 @@ from equipoise.model import Outcome, TargetState
 from equipoise.proxy.tls import Contexts, handshake_problem
 from equipoise.runtime import grpc_probe, http2_probe
 from equipoise.runtime.app_log import AppLog
-from equipoise.runtime.probe_error import ProbeError, UnreachableError
+from equipoise.runtime.probe_error import NotAskedError, ProbeError, UnreachableError
 from equipoise.runtime.slots import Key
 from equipoise.runtime.targets import Entry, TargetTable
 from equipoise.wire.http1 import ResponseHead
@@ -25,6 +26,8 @@ from equipoise.wire.http1 import ResponseHead
 CONCURRENT: Final = 128
 # The first probes are this far apart, or as far as one interval allows: 500 targets are not asked in one burst.
 STAGGER: Final = 0.01
+# Errors that say that this machine, not the target, is out of something: descriptors, memory.
+OWN_ERRORS: Final = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM})
 MAX_HEAD: Final = 32 * 1024
 MAX_FIELDS: Final = 200
 _GRAIN: Final = 0.025
@@ -49,6 +52,8 @@ class HealthChecks:
         self._on_outcome = on_outcome
         self._due: dict[Key, float] = {}
         self._running: set[Key] = set()
+        # Probes cannot be made at the moment, which was told.
+        self._short = False
 
     async def run(self) -> None:
         """Probe, until cancelled."""
@@ -94,6 +99,9 @@ class HealthChecks:
         outcome, reason = Outcome.PROBE_OK, ""
         try:
             await probe(entry, self._context(entry))
+        except NotAskedError as error:
+            self._tell_shortage(str(error))
+            return
         except UnreachableError as error:
             outcome, reason = Outcome.PROBE_FAILED if up else Outcome.CONNECT_FAILED, str(error)
         except ProbeError as error:
@@ -103,7 +111,18 @@ class HealthChecks:
             self._log.error("a health probe broke", pool=entry.key.pool, target=entry.key.target, reason=reason)
         finally:
             self._running.discard(entry.key)
+        self._tell_shortage("")
         self._on_outcome(entry.key, outcome, reason)
+
+    def _tell_shortage(self, reason: str) -> None:
+        """Says once that targets cannot be asked, and once that they can be again."""
+        if bool(reason) is self._short:
+            return
+        self._short = bool(reason)
+        if reason:
+            self._log.warning("health probes cannot be made; what is known of targets stays", reason=reason)
+        else:
+            self._log.info("health probes are made again")
 
     def _context(self, entry: Entry) -> ssl.SSLContext | None:
         if entry.tls is None:
@@ -121,6 +140,7 @@ async def probe(entry: Entry, tls: ssl.SSLContext | None = None) -> None:
 
     Raises:
         ProbeError: it is not well.
+        NotAskedError: it could not be asked, for which it is not to blame.
     """
     timeout = entry.health_config.timeout
     connected = False
@@ -135,6 +155,8 @@ async def probe(entry: Entry, tls: ssl.SSLContext | None = None) -> None:
     except ssl.SSLError as error:
         raise ProbeError(f"TLS: {handshake_problem(error)}") from error
     except OSError as error:  # a TimeoutError is one too
+        if error.errno in OWN_ERRORS:
+            raise NotAskedError(error.strerror) from error
         reason = f"no answer in {timeout:g} s" if isinstance(error, TimeoutError) else error.strerror or str(error)
         raise (ProbeError if connected else UnreachableError)(reason) from error
 

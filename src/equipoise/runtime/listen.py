@@ -1,6 +1,7 @@
 """Listening sockets.
 
-Owns: one SO_REUSEPORT socket per listener and worker slot, and what is said when an address cannot be had.
+Owns: SO_REUSEPORT sockets for each listener, as many for each worker, what is taken over of another process's, and what
+is said when an address cannot be had.
 Refuses to know: who accepts from them.
 
 The supervisor keeps them open for as long as it lives: connections that arrive while a worker is dead wait in its
@@ -11,8 +12,11 @@ import errno
 import os
 import socket
 import struct
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Final
+
+import msgspec
 
 from equipoise.config.addresses import Address, parse_address
 
@@ -34,36 +38,114 @@ class ListenError(Exception):
     """An address that cannot be listened on; the text is for the user."""
 
 
+class Bequest(msgspec.Struct, frozen=True):
+    """The sockets of one listener as they are handed to another process.
+
+    Attributes:
+        asked: the address in the words of the configuration, where the port may be 0.
+        address: the real one.
+        fds: descriptors of the sockets.
+    """
+
+    asked: str
+    address: str
+    fds: tuple[int, ...]
+
+
+class Estate:
+    """The listening sockets that another process left to this one, until each is claimed or given up.
+
+    Attributes:
+        claimed: which of them somebody took, by their place.
+    """
+
+    def __init__(self, bequests: Iterable[Bequest] = ()) -> None:
+        """All there is, and nothing claimed.
+
+        Raises:
+            OSError: a descriptor is none, or no socket.
+        """
+        self.claimed: set[int] = set()
+        self._bequests = tuple(bequests)
+        self._sockets = [tuple(_adopt(fd) for fd in bequest.fds) for bequest in self._bequests]
+
+    def claim(self, text: str) -> tuple[socket.socket, ...]:
+        """The sockets that listen where `text` says, which are the caller's from now on; none when there are none.
+
+        Raises:
+            OSError: the name in it does not resolve.
+        """
+        for index, bequest in enumerate(self._bequests):
+            if index in self.claimed or not self._sockets[index]:
+                continue
+            if bequest.asked == text or self._is_at(index, text):
+                self.claimed.add(index)
+                return self._sockets[index]
+        return ()
+
+    def give_up_rest(self) -> None:
+        """Close what nobody claimed: here, not where it comes from."""
+        for index, sockets in enumerate(self._sockets):
+            if index not in self.claimed:
+                for sock in sockets:
+                    sock.close()
+
+    def _is_at(self, index: int, text: str) -> bool:
+        family, place = _resolve(parse_address(text))
+        first = self._sockets[index][0]
+        return place[1] != 0 and first.family == family and first.getsockname()[:2] == place
+
+
 @dataclass(frozen=True)
 class Listener:
-    """One address with a socket for each worker slot; `address` holds the real port."""
+    """One address with as many sockets for each worker; `address` holds the real port.
+
+    Attributes:
+        address: where it listens.
+        sockets: all of them; those of the worker in seat n of s are `sockets[n::s]`.
+        asked: the address as the configuration has it.
+        inherited: how many of the sockets, the first ones, come from another process.
+    """
 
     address: str
     sockets: tuple[socket.socket, ...]
+    asked: str = ""
+    inherited: int = 0
+
+    @property
+    def bequest(self) -> Bequest:
+        """It, as it is handed to another process."""
+        return Bequest(self.asked, self.address, tuple(sock.fileno() for sock in self.sockets))
 
     def close(self) -> None:
         """Close the supervisor's side; a worker's own copy stays open."""
         for sock in self.sockets:
             sock.close()
 
-    def refuse_new(self) -> None:
+    def refuse_new(self, shared: int = 0) -> None:
         """Answer no new connection from now on, so that what waits in the queues can be accepted before the close.
 
         Closing a listening socket resets what waits in its queue. New connections therefore stop first: their SYN is
         dropped, and the client's kernel, which tries again after a second, is refused then. Where the system knows no
         socket filters, a connection that arrives in the last moment is reset.
+
+        Args:
+            shared: how many of the sockets, the first ones, another process accepts from: they are left alone.
         """
         program = b"".join(struct.pack("HBBI", *instruction) for instruction in _DROP_SYN)
         buffer = struct.pack("HL", len(_DROP_SYN), _address_of(program))
-        for sock in self.sockets:
+        for sock in self.sockets[shared:]:
             try:
                 sock.setsockopt(socket.SOL_SOCKET, SO_ATTACH_FILTER, buffer)
             except OSError:
                 return
 
 
-def open_listener(text: str, count: int) -> Listener:
-    """Listen on `host:port`, once for each of `count` workers.
+def open_listener(text: str, count: int, estate: Estate | None = None) -> Listener:
+    """Listen on `host:port`, as often for each of `count` workers.
+
+    Sockets that were left to this process are all used, since closing one resets what waits in its queue. The system
+    spreads connections evenly over sockets; so that it does over workers, they are filled up to a multiple of `count`.
 
     Raises:
         ListenError: the address is taken, not permitted, or not one of this machine.
@@ -71,14 +153,19 @@ def open_listener(text: str, count: int) -> Listener:
     address = parse_address(text)
     try:
         family, place = _resolve(address)
-        _check_free(family, place)
-        sockets: list[socket.socket] = []
+        inherited = estate.claim(text) if estate is not None else ()
+        if inherited:
+            place = (place[0], inherited[0].getsockname()[1])
+        else:
+            _check_free(family, place)
+        sockets = list(inherited)
         try:
-            for _ in range(count):
+            for _ in range(-len(inherited) % count if inherited else count):
                 sockets.append(_bind(family, place, share=True))
                 # Port 0 gets its number with the first socket; the others must share it.
                 place = (place[0], sockets[0].getsockname()[1])
-            for sock in sockets:
+            # What joins sockets of another process gets connections only when there is a worker to take them.
+            for sock in sockets if not inherited else ():
                 sock.listen(BACKLOG)
         except OSError:
             for sock in sockets:
@@ -86,11 +173,11 @@ def open_listener(text: str, count: int) -> Listener:
             raise
     except OSError as error:
         raise ListenError(_explain(text, address, error)) from error
-    return Listener(str(Address(address.host, place[1])), tuple(sockets))
+    return Listener(str(Address(address.host, place[1])), tuple(sockets), text, len(inherited))
 
 
-def open_alone(text: str) -> Listener:
-    """Listen on `host:port` with one socket that nobody can share, for the admin API.
+def open_alone(text: str, estate: Estate | None = None) -> Listener:
+    """Listen on `host:port` with one socket that nobody can share, for the admin API; or take it over.
 
     Raises:
         ListenError: as `open_listener`.
@@ -98,7 +185,8 @@ def open_alone(text: str) -> Listener:
     address = parse_address(text)
     try:
         family, place = _resolve(address)
-        sock = _bind(family, place, share=False)
+        inherited = estate.claim(text) if estate is not None else ()
+        sock = inherited[0] if inherited else _bind(family, place, share=False)
         try:
             sock.listen(ADMIN_BACKLOG)
         except OSError:
@@ -106,7 +194,15 @@ def open_alone(text: str) -> Listener:
             raise
     except OSError as error:
         raise ListenError(_explain(text, address, error)) from error
-    return Listener(str(Address(address.host, sock.getsockname()[1])), (sock,))
+    return Listener(str(Address(address.host, sock.getsockname()[1])), (sock,), text, len(inherited))
+
+
+def _adopt(fd: int) -> socket.socket:
+    """A socket that this process inherited; what it starts itself does not."""
+    sock = socket.socket(fileno=fd)
+    sock.set_inheritable(False)
+    sock.settimeout(0)
+    return sock
 
 
 def _resolve(address: Address) -> tuple[socket.AddressFamily, tuple[str, int]]:

@@ -12,7 +12,7 @@ import os
 import socket
 import time
 from collections.abc import MutableMapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final, Self
 
 from equipoise.runtime.app_log import AppLog
@@ -68,6 +68,17 @@ class Notifier:
         # The next one is due soon: not worth waiting for.
         return self._send("WATCHDOG=1", patience=0.0)
 
+    def main_process(self, pid: int) -> str:
+        """Another process is the service's main one from now on; the one that was must say so itself."""
+        return self._send(f"MAINPID={pid}")
+
+    def environment(self) -> dict[str, str]:
+        """What tells another process of ours the way, as the manager told this one."""
+        if not self.address:
+            return {}
+        watchdog = {"WATCHDOG_USEC": str(round(self.watchdog * 1e6))} if self.watchdog else {}
+        return {"NOTIFY_SOCKET": self.address, **watchdog}
+
     def _send(self, *lines: str, patience: float = PATIENCE) -> str:
         if not self.address:
             return ""
@@ -109,6 +120,11 @@ class ServiceManager:
     def stopping(self, seconds: float) -> None:
         """The drain begins and takes so many seconds at most."""
         self._told(self._notifier.stopping(seconds + STOP_GRACE, f"draining, {seconds:g} s at most"))
+
+    def hand_over(self, pid: int) -> None:
+        """Another process is the service from now on, and tells everything itself."""
+        self._told(self._notifier.main_process(pid))
+        self._notifier = replace(self._notifier, address="")
 
     async def keep_informed(self) -> None:
         """Say again and again that this event loop turns, as long as it does; without a watchdog, only wait."""

@@ -1,6 +1,6 @@
 """What a health probe can end with other than well.
 
-Owns: the two exceptions, whose text is the reason that people read.
+Owns: the exceptions, whose text is the reason that people read.
 Refuses to know: how a target is asked, what follows for its health.
 """
 
@@ -11,3 +11,7 @@ class ProbeError(Exception):
 
 class UnreachableError(ProbeError):
     """A target did not even take the connection."""
+
+
+class NotAskedError(Exception):
+    """This machine is out of something that a probe takes, which says nothing of the target."""

@@ -10,7 +10,7 @@ its target cannot be reached: a container that was restarted often has another a
 import asyncio
 import ipaddress
 import socket
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from typing import Final
 
 from equipoise.runtime.app_log import AppLog
@@ -56,6 +56,14 @@ class Resolver:
         if is_address(host):
             return (host,)
         return self._known.get(host, ())
+
+    def known(self) -> dict[str, tuple[str, ...]]:
+        """The addresses of all names that are watched and have some, for another process."""
+        return {name: found for name, found in self._known.items() if found}
+
+    def remember(self, known: Mapping[str, tuple[str, ...]]) -> None:
+        """Believe what another process knew, until the name service says something else."""
+        self._known |= {name: found for name, found in known.items() if found}
 
     def watch(self, hosts: Iterable[str]) -> None:
         """Look after these names from now on, and no others."""

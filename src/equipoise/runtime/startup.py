@@ -8,6 +8,7 @@ import mmap
 import os
 import platform
 import resource
+import secrets
 from dataclasses import dataclass
 from importlib import metadata
 from typing import Final
@@ -15,7 +16,7 @@ from typing import Final
 from equipoise.config.schema import MAX_SLOTS, Config
 from equipoise.config.world import listen_addresses, worker_count
 from equipoise.runtime.app_log import AppLog
-from equipoise.runtime.listen import Listener, ListenError, open_alone, open_listener
+from equipoise.runtime.listen import Estate, Listener, ListenError, open_alone, open_listener
 from equipoise.state import ledger as ledger_module
 from equipoise.state.ledger import Ledger
 
@@ -95,11 +96,17 @@ def make_memory(rows: int) -> Memory:
     fd = os.memfd_create("equipoise-ledger")
     size = Ledger.size(rows, MAX_SLOTS)
     os.ftruncate(fd, size)
-    return Memory(fd, rows, MAX_SLOTS, Ledger(mmap.mmap(fd, size), rows, MAX_SLOTS, -1))
+    ledger = Ledger(mmap.mmap(fd, size), rows, MAX_SLOTS, -1)
+    ledger.clients.set_key(secrets.randbits(63))
+    return Memory(fd, rows, MAX_SLOTS, ledger)
 
 
-def open_admin(config: Config) -> Listener | None:
+def open_admin(config: Config, estate: Estate | None = None) -> Listener | None:
     """Where the admin API is to be served; None when it is not.
+
+    Args:
+        config: says where.
+        estate: what another process left to this one.
 
     Raises:
         UnfitError: the address cannot be had.
@@ -107,13 +114,17 @@ def open_admin(config: Config) -> Listener | None:
     if not config.admin.enabled:
         return None
     try:
-        return open_alone(config.admin.listen)
+        return open_alone(config.admin.listen, estate)
     except ListenError as error:
         raise UnfitError(f"the admin API {error}; set [admin] listen to another address, or enabled = false") from error
 
 
-def open_listeners(config: Config) -> tuple[Listener, ...]:
+def open_listeners(config: Config, estate: Estate | None = None) -> tuple[Listener, ...]:
     """All listeners of the file, or none.
+
+    Args:
+        config: says where.
+        estate: what another process left to this one.
 
     Raises:
         UnfitError: one of them cannot be had.
@@ -121,7 +132,7 @@ def open_listeners(config: Config) -> tuple[Listener, ...]:
     listeners: list[Listener] = []
     try:
         for address in listen_addresses(config):
-            listeners.append(open_listener(address, worker_count(config)))  # noqa: PERF401 -- those open so far are closed
+            listeners.append(open_listener(address, worker_count(config), estate))  # noqa: PERF401 -- those open so far are closed
     except ListenError as error:
         for listener in listeners:
             listener.close()

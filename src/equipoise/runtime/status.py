@@ -49,9 +49,26 @@ def target_status(entry: Entry, ledger: Ledger) -> dict[str, object]:
     }
 
 
-def workers_status(pids: dict[int, int], versions: dict[int, int], ledger: Ledger) -> list[dict[str, int]]:
-    """Each live worker with its record in the ledger; `pids` and `versions` of the configuration by row."""
-    return [{**ledger.worker(row), "row": row, "pid": pid, "version": versions[row]} for row, pid in pids.items()]
+def workers_status(
+    pids: dict[int, int], versions: dict[int, int], leaving: set[int], ledger: Ledger
+) -> list[dict[str, int]]:
+    """Each live worker with its record in the ledger.
+
+    Args:
+        pids: process ids by row.
+        versions: of the configuration that they act on, by row.
+        leaving: the rows of those that drain since they have a successor.
+        ledger: the counters.
+    """
+    return [
+        {**_record(ledger, row), "row": row, "pid": pid, "version": versions[row], "draining": row in leaving}
+        for row, pid in pids.items()
+    ]
+
+
+def _record(ledger: Ledger, row: int) -> dict[str, int]:
+    """What people look at; how often limits were reached is for the metrics."""
+    return {name: count for name, count in ledger.worker(row).items() if not name.startswith("limited_")}
 
 
 def why_not_ready(config: Config, table: TargetTable, workers: tuple[int, int]) -> str | None:

@@ -60,12 +60,26 @@ class Store:
         self._fresh = folder / "state.json.new"
         self._lock: int | None = None
 
-    def open(self) -> None:
+    @property
+    def lock(self) -> int | None:
+        """Descriptor of the lock, for another process to hold it too: whoever has it has the lock."""
+        return self._lock
+
+    def open(self, inherited: int | None = None) -> None:
         """Make the directory and take its lock, which is held for life.
+
+        Args:
+            inherited: descriptor of a lock that this process shares with the one before it; it is used where it is that
+                of this very directory, and closed where not.
 
         Raises:
             UnfitError: another balancer has it, or the directory cannot be used.
         """
+        if inherited is not None:
+            if self._writable and self._is_mine(inherited):
+                self._lock = inherited
+                return
+            os.close(inherited)
         if not self._writable:
             return
         try:
@@ -84,6 +98,13 @@ class Store:
                 f"the state directory {self._folder} cannot be used: {error.strerror}; set state_dir to a directory "
                 "that this user may write, or [admin] enabled = false"
             ) from error
+
+    def _is_mine(self, lock: int) -> bool:
+        try:
+            os.set_inheritable(lock, False)
+            return os.path.samestat(os.fstat(lock), (self._folder / "lock").stat())
+        except OSError:
+            return False
 
     def close(self) -> None:
         """Give the lock back."""

@@ -12,17 +12,14 @@ import asyncio
 import os
 import signal
 import socket
-import sys
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
-import uvloop
-
 from equipoise.config.decode import plain
 from equipoise.config.edits import Edit
-from equipoise.config.load import ConfigError, load
+from equipoise.config.load import ConfigError
 from equipoise.config.overlay import UnknownNameError, differences
 from equipoise.config.schema import Config, PoolConfig
 from equipoise.config.world import limits_spec, worker_count
@@ -30,8 +27,10 @@ from equipoise.model import Outcome
 from equipoise.runtime.app_log import AppLog
 from equipoise.runtime.caches import Caches
 from equipoise.runtime.changes import ChangeRefusedError, Changes, Standing
+from equipoise.runtime.children import SIGNALS
 from equipoise.runtime.control import Report
 from equipoise.runtime.events import Events, timestamp
+from equipoise.runtime.handover import Ancestor, HandoverError, Prepared
 from equipoise.runtime.health_checks import HealthChecks
 from equipoise.runtime.listen import Listener
 from equipoise.runtime.notify import Notifier, ServiceManager
@@ -41,26 +40,19 @@ from equipoise.runtime.resolve import Resolver
 from equipoise.runtime.response_times import Means
 from equipoise.runtime.slots import Key, Slots
 from equipoise.runtime.startup import (
-    UnfitError,
-    announce,
-    check_surroundings,
     is_compiled,
     make_memory,
-    open_admin,
-    open_listeners,
-    raise_file_limit,
 )
 from equipoise.runtime.status import pools_status, target_status, why_not_ready, workers_status
-from equipoise.runtime.store import Store, StoreError, resume
+from equipoise.runtime.store import Store, StoreError
+from equipoise.runtime.succession import Holdings, Succession, Upgraded
 from equipoise.runtime.targets import TargetTable
-from equipoise.runtime.tls_files import Reading
-from equipoise.runtime.workers import Place, StartError, Workers
+from equipoise.runtime.workers import SPARE_ROWS, Place, Replaced, StartError, Workers
 
 # Means are published 4 times a second and sampled once a second; slots are reaped every 10 seconds.
 BEAT: Final = 0.25
 SAMPLE_BEATS: Final = 4
 REAP_BEATS: Final = 40
-SIGNALS: Final = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGUSR1)
 
 Face = Callable[["Supervisor", socket.socket], Awaitable[None]]
 """Serves the admin API on a listening socket until cancelled. It is called again when it raises."""
@@ -75,7 +67,19 @@ class _Leave:
 
 @dataclass(frozen=True)
 class Surroundings:
-    """What a supervisor is given and does not make."""
+    """What a supervisor is given and does not make.
+
+    Attributes:
+        listeners: where clients connect.
+        admin: where the admin API is served.
+        face: serves it.
+        store: the state directory.
+        log: the application's.
+        notifier: the way to the service manager.
+        ancestor: the process to take over from.
+        kept: the places, among its listeners, of those that are also in `listeners`.
+        prepared: whether the store holds a state that is to be committed once this process is in charge.
+    """
 
     listeners: tuple[Listener, ...]
     admin: Listener | None
@@ -83,63 +87,9 @@ class Surroundings:
     store: Store
     log: AppLog
     notifier: Notifier = field(default_factory=Notifier)
-
-
-def run(config_path: Path, face: Face | None = None, check: Callable[[Config], None] | None = None) -> int:
-    """Be the balancer until told to stop; the exit code.
-
-    Args:
-        config_path: the file.
-        face: serves the admin API, where the file enables it.
-        check: raises `UnfitError` when the face could not serve; called before any socket is opened.
-    """
-    log = AppLog(sys.stderr)
-    notifier = Notifier.from_environment(os.environ, os.getpid())
-    # One that comes while sockets are opened waits until there is somebody who can drain them.
-    signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
-    try:
-        reading = Reading()
-        file = load(config_path, examine=reading.examine)
-    except ConfigError as error:
-        for problem in error.problems:
-            print(f"{config_path}: {problem}", file=sys.stderr)  # noqa: T201 -- for the person at the terminal
-        return 2
-    try:
-        check_surroundings()
-        raise_file_limit()
-        standing, surroundings = _settle_in(file, face, check, log)
-        standing = replace(standing, material=reading.material)
-        reading.material.tell(log)
-    except UnfitError as error:
-        log.error("cannot start", reason=str(error))  # noqa: TRY400 -- the reason is for the user, the traceback is not
-        return 1
-    surroundings = replace(surroundings, notifier=notifier)
-    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        return runner.run(_run(config_path, standing, surroundings))
-
-
-def _settle_in(
-    file: Config, face: Face | None, check: Callable[[Config], None] | None, log: AppLog
-) -> tuple[Standing, Surroundings]:
-    store = Store(Path(file.state_dir), writable=file.admin.enabled)
-    store.open()
-    config, state = resume(store, file)
-    if check is not None and config.admin.enabled:
-        check(config)
-    announce(log, config)
-    surroundings = Surroundings(open_listeners(config), open_admin(config), face, store, log)
-    try:
-        if state != store.read():
-            store.prepare(state)
-            store.commit()
-    except StoreError as error:
-        raise UnfitError(str(error)) from error
-    return Standing(file, state.overlay, config, state.version, state.digest), surroundings
-
-
-async def _run(config_path: Path, standing: Standing, surroundings: Surroundings) -> int:
-    async with asyncio.TaskGroup() as tasks:
-        return await Supervisor(config_path, standing, surroundings, tasks).run()
+    ancestor: Ancestor | None = None
+    kept: tuple[int, ...] = ()
+    prepared: bool = False
 
 
 class Supervisor:
@@ -165,18 +115,21 @@ class Supervisor:
         self._surroundings = surroundings
         self._manager = ServiceManager(surroundings.notifier, self._log)
         self._listeners = surroundings.listeners
+        # How many sockets of each listener, the first ones, another process accepts from too.
+        self._shared = [listener.inherited for listener in self._listeners]
         self._tasks = tasks
         self._loop = asyncio.get_running_loop()
         self._started_at = self._loop.time()
 
-        memory = make_memory(worker_count(standing.config))
+        seats = worker_count(standing.config)
+        memory = make_memory(seats + SPARE_ROWS)
         self.ledger = memory.ledger
         slots = Slots(memory.slots, self._is_idle, self.ledger.clear_slot)
         self.caches = Caches(memory.rows)
         self._resolver = Resolver(self._log, self._on_resolved)
         self.table = TargetTable(slots, self._good_answers, self._resolver.addresses)
         self._checks = HealthChecks(self.table, self._log, self._on_probe)
-        place = Place(memory, self.caches, self._listeners)
+        place = Place(memory, self.caches, self._listeners, seats)
         self.workers = Workers(place, tasks, self._log, self.events, self._on_report)
         parts = Parts(
             tasks, self.table, self.caches, self._resolver, self._checks, self.workers, self._log, self.events
@@ -184,9 +137,14 @@ class Supervisor:
         self._publisher = Publisher(parts, standing.config, standing.version, standing.material)
         self._changes = Changes(standing, surroundings.store, self._publisher, parts)
         self._renewal = Renewal(self._changes, self._log)
+        holdings = Holdings(self._listeners, surroundings.admin, surroundings.store, surroundings.notifier)
+        self._succession = Succession(parts, holdings, self._changes, self._manager, self._on_handed_over)
 
         self._means = Means(self.ledger.totals, self.ledger.publish_mean)
         self._orders: asyncio.Queue[signal.Signals | _Leave] = asyncio.Queue()
+        self._stops = 0
+        self._jobs: list[asyncio.Task[None]] = []
+        self._serving: asyncio.Task[None] | None = None
 
     # What the admin API asks for
 
@@ -217,10 +175,15 @@ class Supervisor:
             "time": timestamp(),
             "uptime_s": round(self._loop.time() - self._started_at, 3),
             "compiled": is_compiled(),
+            "pid": os.getpid(),
             "draining": self.draining,
-            "workers": workers_status(self.workers.rows(), self.workers.versions(), self.ledger),
+            "workers": self._workers_status(),
             "pools": pools_status(self.config, self.table, self.ledger, self.caches),
         }
+
+    def _workers_status(self) -> list[dict[str, int]]:
+        workers = self.workers
+        return workers_status(workers.rows(), workers.versions(), workers.leaving(), self.ledger)
 
     def target(self, pool: str, name: str) -> dict[str, Any]:
         """One target, as in the status; a removed one too, until nothing is in flight there.
@@ -311,6 +274,24 @@ class Supervisor:
             if not self._changes.closed:
                 self._manager.ready(self.version, len(self.workers.pids))
 
+    async def upgrade(self) -> Upgraded:
+        """Start this balancer anew, from the program and the file that are on the disk now, and hand over to it.
+
+        When it returns the new process is in charge, and this one drains.
+
+        Raises:
+            ChangeRefusedError: it cannot be done, or the new process could not start: this one goes on as before.
+        """
+        return await self._succession.upgrade()
+
+    async def replace_workers(self) -> list[Replaced]:
+        """Put a new worker into the place of each, one after the other; returns when the last old one is gone.
+
+        Raises:
+            ChangeRefusedError: one could not be replaced; it goes on, and so do those after it.
+        """
+        return await self._succession.replace_workers(limits_spec(self.config).drain_timeout)
+
     def _pool(self, name: str) -> PoolConfig:
         found = self.config.pools.get(name)
         if found is None:
@@ -325,38 +306,79 @@ class Supervisor:
         for number in SIGNALS:
             self._loop.add_signal_handler(number, self._orders.put_nowait, number)
         signal.pthread_sigmask(signal.SIG_UNBLOCK, SIGNALS)
-        jobs = [
+        self._jobs = [
             self._tasks.create_task(self._start()),
             self._tasks.create_task(self._keep_up("health checks", self._checks.run)),
             self._tasks.create_task(self._keep_up("name lookups", self._resolver.run)),
             self._tasks.create_task(self._keep_up("certificate renewal", self._renewal.run)),
             self._tasks.create_task(self._keep_up("housekeeping", self._keep_house)),
-            self._tasks.create_task(self._keep_up("watchdog", self._manager.keep_informed)),
         ]
-        admin, face = self._surroundings.admin, self._surroundings.face
-        if admin is not None and face is not None:
-            self._log.info("admin API listening", address=admin.address)
-            serve = self._keep_up("admin API", lambda: self._serve_admin(admin, face))
-            jobs.append(self._tasks.create_task(serve))
+        if self._surroundings.ancestor is None:
+            self._show_up()
         try:
             return await self._serve()
         finally:
-            for job in jobs:
+            for job in self._jobs:
                 job.cancel()
 
+    def _show_up(self) -> None:
+        """Be the balancer to the service manager and to those who use the admin API."""
+        self._jobs.append(self._tasks.create_task(self._keep_up("watchdog", self._manager.keep_informed)))
+        admin, face = self._surroundings.admin, self._surroundings.face
+        if admin is not None and face is not None:
+            self._log.info("admin API listening", address=admin.address)
+            self._serving = self._tasks.create_task(self._keep_up("admin API", lambda: self._serve_admin(admin, face)))
+            self._jobs.append(self._serving)
+
     async def _start(self) -> None:
+        ancestor = self._surroundings.ancestor
+        if ancestor is not None:
+            self._changes.barred = "this process has not taken over yet"
+            self.table.remember(ancestor.legacy.unwell)
+            self._resolver.remember(ancestor.legacy.addresses)
         try:
             await self._changes.start()
         except (StartError, ChangeRefusedError) as error:
             self._log.error("cannot start", reason=str(error))
-            self._changes.closed = True
-            await self.workers.kill()
-            self._orders.put_nowait(_Leave(1))
+            if ancestor is not None:
+                ancestor.fail(str(error))
+            await self._give_up()
             return
         for listener in self._listeners:
             self._log.info("listening", address=listener.address)
         self._log.info("ready", pid=os.getpid(), workers=self.workers.pids)
-        self._manager.ready(self.version, len(self.workers.pids))
+        if ancestor is None or await self._take_over(ancestor):
+            self._manager.ready(self.version, len(self.workers.pids))
+
+    async def _take_over(self, ancestor: Ancestor) -> bool:
+        """Be in charge in the place of another process; whether it came to that."""
+        store = self._surroundings.store
+        try:
+            await ancestor.wait_for_order(Prepared(self.version, self._surroundings.kept))
+            if self._surroundings.prepared:
+                await asyncio.to_thread(store.commit)
+        except (HandoverError, StoreError) as error:
+            self._log.error("cannot take over", reason=str(error))
+            ancestor.fail(str(error))
+            await self._give_up()
+            return False
+        self._shared = [0] * len(self._listeners)
+        self._changes.barred = ""
+        self._show_up()
+        self._log.info("taken over", pid=os.getpid(), before=ancestor.legacy.pid)
+        await ancestor.tell_in_charge()
+        return True
+
+    async def _give_up(self) -> None:
+        """Leave, since this process cannot be the balancer."""
+        self._changes.closed = True
+        if self._surroundings.ancestor is None:
+            await self.workers.kill()
+        else:
+            # Some of its workers may carry requests already, and the other process goes on.
+            self._surroundings.store.drop()
+            await self._drain_workers()
+        self._orders.put_nowait(_Leave(1))
 
     async def _serve(self) -> int:
         while True:
@@ -367,27 +389,50 @@ class Supervisor:
                     self._tasks.create_task(self._reload_and_tell())
                 case signal.SIGUSR1:
                     self.workers.reopen_logs()
-                case signal.SIGTERM | signal.SIGINT if self.draining:
-                    self._log.warning("leaving at once")
-                    await self.workers.kill()
+                case signal.SIGUSR2:
+                    self._tasks.create_task(self._upgrade_and_tell())
                 case signal.SIGTERM | signal.SIGINT as number:
-                    self.draining = self._changes.closed = True
-                    self._tasks.create_task(self._drain(number.name))
+                    self._stops += 1
+                    if self._stops > 1:
+                        self._log.warning("leaving at once")
+                        await self.workers.kill()
+                    elif not self.draining:
+                        self._succession.abandon()
+                        self._begin_drain(number.name)
                 case _:  # a reload while draining: too late
                     pass
 
+    def _begin_drain(self, why: str) -> None:
+        self.draining = self._changes.closed = True
+        self._tasks.create_task(self._drain(why))
+
+    def _on_handed_over(self, kept: set[int]) -> None:
+        """Another process is in charge, and goes on with these of the listeners."""
+        self._shared = [len(each.sockets) if n in kept else 0 for n, each in enumerate(self._listeners)]
+        if self._serving is not None:
+            self._serving.cancel()
+        self._begin_drain("upgrade")
+
     async def _drain(self, why: str) -> None:
-        timeout = limits_spec(self.config).drain_timeout
-        self._log.info("draining", signal=why, timeout=timeout)
-        self._manager.stopping(timeout)
-        for listener in self._listeners:
-            listener.refuse_new()
-        drained = self._tasks.create_task(self.workers.drain(timeout))
+        self._log.info("draining", signal=why, timeout=limits_spec(self.config).drain_timeout)
+        self._manager.stopping(limits_spec(self.config).drain_timeout)
+        await self._drain_workers()
+        self._log.info("stopped")
+        self._orders.put_nowait(_Leave(0))
+
+    async def _drain_workers(self) -> None:
+        for listener, shared in zip(self._listeners, self._shared, strict=True):
+            listener.refuse_new(shared)
+        drained = self._tasks.create_task(self.workers.drain(limits_spec(self.config).drain_timeout))
         for listener in self._listeners:
             listener.close()
         await drained
-        self._log.info("stopped")
-        self._orders.put_nowait(_Leave(0))
+
+    async def _upgrade_and_tell(self) -> None:
+        try:
+            await self.upgrade()
+        except ChangeRefusedError as error:
+            self._log.error("upgrade refused", reason=str(error))
 
     async def _reload_and_tell(self) -> None:
         try:

@@ -7,11 +7,12 @@ Refuses to know: sockets, processes, who reports and who is told.
 It decides synchronously and returns what flipped; the caller logs and publishes.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import Final
 
+import msgspec
 from msgspec import structs
 
 from equipoise.config.addresses import parse_url
@@ -41,6 +42,26 @@ class Flip:
     before: TargetState
     after: TargetState
     reason: str
+
+
+class Unwell(msgspec.Struct, frozen=True):
+    """A target that is down by its health, as another process is told of it.
+
+    Attributes:
+        pool: its pool.
+        target: its name.
+        url: its place; what is elsewhere is another target.
+        cause: the value of the `Outcome` that took it down.
+        left: seconds until its ejection ends; 0 when a good probe brings it back at once.
+        ejections: as in `Health`.
+    """
+
+    pool: str
+    target: str
+    url: str
+    cause: str
+    left: float = 0.0
+    ejections: int = 0
 
 
 @dataclass
@@ -89,6 +110,8 @@ class TargetTable:
         self._leaving: dict[Key, tuple[Entry, datetime]] = {}
         self._pools: set[Key] = set()
         self._material = Material()
+        # What another process knew of targets that are not there yet.
+        self._remembered: dict[Key, Unwell] = {}
 
     def __iter__(self) -> Iterator[Entry]:
         """All targets of the configuration, pool by pool."""
@@ -114,6 +137,24 @@ class TargetTable:
         """The hosts of all targets."""
         return {entry.host for entry in self._entries.values()}
 
+    def unwell(self, now: float) -> list[Unwell]:
+        """The targets that are down by their health, for another process."""
+        return [
+            Unwell(
+                *entry.key,
+                entry.config.url,
+                entry.health.cause.value,
+                max(0.0, entry.health.until - now),
+                entry.health.ejections,
+            )
+            for entry in self._entries.values()
+            if entry.health.cause is not None
+        ]
+
+    def remember(self, unwell: Iterable[Unwell]) -> None:
+        """Take such a target for down when it is installed: it was, in the process before this one."""
+        self._remembered = {Key(each.pool, each.target): each for each in unwell}
+
     def install(self, config: Config, now: float, material: Material | None = None) -> list[Flip]:
         """Make the table that of `config`. Targets that stay keep their slot and their health.
 
@@ -138,6 +179,7 @@ class TargetTable:
                     key = Key(pool, target.name)
                     near = self._slots.take(key, near + 1)
                     entries[key] = self._entry(key, target, pool_config.health, near)
+                    self._recall(entries[key], now)
                     entries[key].tls = _tls(entries[key], material.pools.get(pool, TargetTlsSpec()))
         except NoSlotError:
             self._slots.retain(self._pools | self._entries.keys(), now)
@@ -150,6 +192,7 @@ class TargetTable:
         self._pools = pools
         self._entries = entries
         self._material = material
+        self._remembered.clear()
         return [flip for entry in entries.values() for flip in self._settle(entry)]
 
     def world(self, config: Config) -> World:
@@ -235,6 +278,17 @@ class TargetTable:
         if key not in self._entries:  # its name may have gone unwatched meanwhile
             fresh.addresses = self._resolve(host) or entry.addresses
         return fresh
+
+    def _recall(self, entry: Entry, now: float) -> None:
+        known = self._remembered.get(entry.key)
+        if known is not None and known.url == entry.config.url and known.cause in _CAUSES:
+            entry.health = Health(
+                up=False,
+                cause=Outcome(known.cause),
+                until=now + known.left,
+                ejections=known.ejections,
+                well_since=now,
+            )
 
     def _is_last(self, entry: Entry) -> bool:
         return not any(

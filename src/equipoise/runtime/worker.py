@@ -11,6 +11,7 @@ import ctypes
 import gc
 import mmap
 import os
+import resource
 import socket
 import sys
 import time
@@ -28,11 +29,13 @@ from equipoise.proxy.tls import Greeting
 from equipoise.runtime import app_log
 from equipoise.runtime.cache_memory import Section, open_store
 from equipoise.runtime.control import (
+    TO_NEW_WORKER,
     TO_WORKER,
     Ack,
     Apply,
     Bootstrap,
     Channel,
+    Company,
     ControlError,
     Cut,
     Drain,
@@ -42,9 +45,10 @@ from equipoise.runtime.control import (
     Report,
     ToWorker,
     attach,
-    receive_bootstrap,
+    receive_first,
 )
 from equipoise.runtime.listen import BACKLOG
+from equipoise.runtime.shortage import Shortage
 from equipoise.state.ledger import Ledger
 
 TICK: Final = 0.1
@@ -75,8 +79,11 @@ class Worker:
         self._listeners = bootstrap.listeners
         memory = mmap.mmap(bootstrap.ledger_fd, Ledger.size(bootstrap.rows, bootstrap.slots))
         self._ledger = Ledger(memory, bootstrap.rows, bootstrap.slots, bootstrap.row)
+        self._ledger.alone = bootstrap.alone
         self._data_path = DataPath(self._ledger, loop, self._report)
         self._data_path.trouble = self._on_trouble
+        open_files, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+        self._shortage = Shortage(self._say, open_files, self._turned_away())
         files, rows, row = bootstrap.cache_fds, bootstrap.rows, bootstrap.row
         self._data_path.open_store = lambda section: open_store(files, Section(*section), rows, row)
         self._world = World()
@@ -89,7 +96,7 @@ class Worker:
         )
         # By their place among the listeners: how those with TLS greet, and who accepts.
         self._greetings: dict[int, Greeting] = {}
-        self._servers: dict[int, asyncio.Server] = {}
+        self._servers: dict[int, list[asyncio.Server]] = {}
         self._drain_order: asyncio.Future[float] = loop.create_future()
         self._exit_code = 0
 
@@ -117,6 +124,8 @@ class Worker:
                     self._data_path.cut(slot)
                 case ReopenLogs():
                     self._data_path.reopen_logs()
+                case Company(alone=alone):
+                    self._ledger.alone = alone
                 case Drain(timeout=timeout):
                     self._order_drain(timeout)
                 case None:
@@ -134,7 +143,9 @@ class Worker:
         try:
             self._data_path.apply(world)
             for index in self._greet(world):
-                await self._open(index)
+                # One that drains while others stay is told of changes too, and takes nothing new.
+                if not self._drain_order.done():
+                    await self._open(index)
         except Exception as error:  # noqa: BLE001 -- an algorithm or a log sink of the user may raise anything
             problem = f"{type(error).__name__}: {error}"
             self._channel.send(Event("error", "a change cannot be applied", {"traceback": traceback.format_exc()}))
@@ -166,15 +177,16 @@ class Worker:
 
     async def _open(self, index: int) -> None:
         """Accept from a listener, in the place of whoever did; what waits in its queue notices nothing."""
-        before = self._servers.get(index)
-        if before is not None:
+        for before in self._servers.pop(index, ()):
             before.close()
-        # A copy: the descriptor itself outlives who accepts.
-        sock = socket.socket(fileno=os.dup(self._listeners[index].fd))
+        # Copies: the descriptors themselves outlive who accepts.
+        self._servers[index] = [await self._accept(index, os.dup(fd)) for fd in self._listeners[index].fds]
+
+    async def _accept(self, index: int, fd: int) -> asyncio.Server:
         greeting = self._greetings.get(index)
-        self._servers[index] = await self._loop.create_server(
+        return await self._loop.create_server(
             self._data_path.downstream if greeting is None else self._data_path.secure_downstream,
-            sock=sock,
+            sock=socket.socket(fileno=fd),
             backlog=BACKLOG,
             ssl=None if greeting is None else greeting.context,
             ssl_handshake_timeout=None if greeting is None else HANDSHAKE_TIMEOUT,
@@ -187,6 +199,11 @@ class Worker:
         self._loop.call_later(TICK, self._tick)
         self._reported.clear()
         self._data_path.tick(time.monotonic_ns())
+        self._shortage.look(self._turned_away(), self._loop.time())
+
+    def _turned_away(self) -> int:
+        """Clients for whom there was no file descriptor."""
+        return self._ledger.worker(int(self._ledger.row))["limited_open_files"]
 
     # Failures
 
@@ -212,10 +229,12 @@ class Worker:
         """Take what waits in the queues, then nothing new; finish what is in flight; cut what is left at the end."""
         deadline = self._loop.time() + seconds
         await asyncio.sleep(SETTLE)
-        for server in self._servers.values():
-            server.close()
+        for servers in self._servers.values():
+            for server in servers:
+                server.close()
         for listener in self._listeners:
-            os.close(listener.fd)
+            for fd in listener.fds:
+                os.close(fd)
         self._data_path.begin_drain()
         patience = min(deadline, self._loop.time() + HANDSHAKES) if self._greetings else 0.0
         while self._loop.time() < (deadline if self._data_path.connections else patience):  # noqa: ASYNC110
@@ -232,7 +251,7 @@ def main() -> int:
     """Be a worker."""
     control = socket.socket(fileno=int(sys.argv[1]))
     try:
-        bootstrap = receive_bootstrap(control)
+        bootstrap = receive_first(control, TO_NEW_WORKER)
     except ControlError:
         return 0  # the supervisor died meanwhile: there is nothing to drain
     _tune_memory()
@@ -249,9 +268,10 @@ def _tune_memory() -> None:
         mallopt = ctypes.CDLL(None).mallopt
     except (OSError, AttributeError):  # another C library
         return
-    mallopt(_M_MMAP_THRESHOLD, 262_000)
+    mallopt(_M_MMAP_THRESHOLD, 300_000)
     mallopt(_M_TRIM_THRESHOLD, 16 * 1024 * 1024)
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    # As the supervisor does: nothing is gained by taking the interpreter apart.
+    os._exit(main())

@@ -1,21 +1,19 @@
 """The worker processes, seen from the supervisor.
 
-Owns: their birth, death and succession, and which state of the world each of them has acknowledged.
+Owns: their birth, death, succession and replacement, and which state of the world each of them has acknowledged.
 Refuses to know: what the world says, why it changes, what workers do with it.
 
 Each world that is sent has a number, its version here. The version of the configuration behind it is its edition.
 
-A worker's place (its row of the ledger, its listening sockets) outlives it: the successor takes over both.
+A worker's seat (its listening sockets) outlives it: the successor takes it over. It writes in a row of the ledger of
+its own: there is one row more than seats, so that the next one can be there before the one before has left.
 """
 
 import asyncio
 import os
-import signal
 import socket
 import subprocess
-import sys
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -23,12 +21,14 @@ from equipoise.config.diff import diff
 from equipoise.model import World
 from equipoise.runtime.app_log import AppLog
 from equipoise.runtime.caches import Caches
+from equipoise.runtime.children import explain, start_worker
 from equipoise.runtime.control import (
     TO_SUPERVISOR,
     Ack,
     Apply,
     Bootstrap,
     Channel,
+    Company,
     Cut,
     Drain,
     Event,
@@ -58,27 +58,48 @@ BACKOFF_MAX: Final = 5.0
 # A part of the cache that somebody changes keeps the claims of the dead: how often, and how soon, they are freed anew.
 RELEASES: Final = 40
 RELEASE_PAUSE: Final = 0.05
-# Theirs to ignore: Ctrl-C and service managers signal the whole group, and the supervisor tells the workers what to do.
-_BLOCKED: Final = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1)
+# Rows of the ledger for those that are being replaced, one at a time.
+SPARE_ROWS: Final = 1
 
 
 class StartError(Exception):
     """The workers cannot start; the text says why."""
 
 
+class ReplaceError(Exception):
+    """A worker could not be replaced, and goes on; those before it are replaced. The text says why."""
+
+
+@dataclass(frozen=True)
+class Replaced:
+    """Two workers that follow each other: their process ids."""
+
+    before: int
+    after: int
+
+
 @dataclass(frozen=True)
 class Place:
-    """What the workers are born into, and share."""
+    """What the workers are born into, and share.
+
+    Attributes:
+        memory: the ledger's; replacing workers needs more rows than seats.
+        caches: of all pools.
+        listeners: what they accept from.
+        seats: how many workers there are to be.
+    """
 
     memory: Memory
     caches: Caches
     listeners: tuple[Listener, ...]
+    seats: int
 
 
 @dataclass(eq=False)
 class _Process:
     """One life of a worker."""
 
+    seat: int
     row: int
     popen: "subprocess.Popen[bytes]"
     pidfd: int
@@ -86,6 +107,16 @@ class _Process:
     born: float
     acknowledged: int = 0
     edition: int = 0
+    # It drains, and has a successor.
+    leaving: bool = False
+    # What keeps it from taking requests, "" when nothing does; known when it has acknowledged its first world.
+    ready: "asyncio.Future[str]" = field(default_factory=lambda: asyncio.get_running_loop().create_future())
+    gone: asyncio.Event = field(default_factory=asyncio.Event)
+
+    def settle(self, problem: str) -> None:
+        """It is ready, or will never be."""
+        if not self.ready.done():
+            self.ready.set_result(problem)
 
 
 @dataclass(eq=False)
@@ -136,10 +167,10 @@ class Workers:
         self._log = log
         self._events = events
         self._on_report = on_report
-        # Who is alive, by row; the successors that are waited for; the quick deaths in a row.
+        # Who is alive, by row; by seat, the successors that are waited for, and the quick deaths in a row.
         self._alive: dict[int, _Process] = {}
         self._births: dict[int, asyncio.TimerHandle] = {}
-        self._quick_deaths = [0] * place.memory.rows
+        self._quick_deaths = [0] * place.seats
         self._waiters: list[_Waiter] = []
         self._started: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._stopping = False
@@ -159,8 +190,14 @@ class Workers:
         return {row: process.edition for row, process in sorted(self._alive.items())}
 
     def count(self) -> tuple[int, int]:
-        """How many workers are up, which is to say carry traffic, and how many there are to be."""
-        return sum(1 for process in self._alive.values() if process.acknowledged), self._place.memory.rows
+        """How many workers are up, which is to say take requests, and how many there are to be."""
+        return len({each.seat for each in self._alive.values() if each.acknowledged and not each.leaving}), (
+            self._place.seats
+        )
+
+    def leaving(self) -> set[int]:
+        """The rows of those that drain since they have a successor."""
+        return {row for row, process in self._alive.items() if process.leaving}
 
     async def start(self, world: World, edition: int) -> None:
         """Start all workers; returns when each of them accepts connections.
@@ -173,8 +210,8 @@ class Workers:
             StartError: they die again and again, or refuse the world.
         """
         self._advance(world, edition)
-        for row in range(self._place.memory.rows):
-            self._spawn(row)
+        for seat in range(self._place.seats):
+            self._spawn(seat)
         try:
             await asyncio.wait_for(asyncio.shield(self._started), START_TIMEOUT)
         except TimeoutError:
@@ -219,6 +256,27 @@ class Workers:
         """Have the log files opened anew."""
         self._tell_all(ReopenLogs())
 
+    async def replace(self, seconds: float) -> list[Replaced]:
+        """Put a new worker into each seat, one after the other; returns when the last of the old ones is gone.
+
+        A successor accepts connections before its predecessor stops to, from the same sockets.
+
+        Args:
+            seconds: how long each of the old ones may take to finish what it carries.
+
+        Raises:
+            ReplaceError: one could not be replaced; it goes on, and so do those after it.
+        """
+        replaced = []
+        for seat in range(self._place.seats):
+            before = self._holder(seat)
+            # Where nobody is, a successor is on its way, and is as new as any.
+            if before is not None:
+                after = await self._succeed(before)
+                replaced.append(Replaced(before.popen.pid, after.popen.pid))
+                await self._release(before, after, seconds)
+        return replaced
+
     async def drain(self, seconds: float) -> None:
         """Have all workers finish what they carry; returns when the last one is gone, killed if need be."""
         self._stop()
@@ -254,30 +312,90 @@ class Workers:
 
     # Birth
 
-    def _spawn(self, row: int) -> None:
-        self._births.pop(row, None)
-        memory, caches = self._place.memory, self._place.caches
-        listeners = tuple(
-            Inherited(listener.address, listener.sockets[row].fileno()) for listener in self._place.listeners
-        )
-        try:
-            popen, pidfd, control = _execute((memory.fd, *caches.files, *(listener.fd for listener in listeners)))
-        except OSError as error:  # no memory, no file descriptor, no process left
-            self._log.error("cannot start a worker", row=row, reason=str(error), again_in=BACKOFF_MAX)
-            self._births[row] = asyncio.get_running_loop().call_later(BACKOFF_MAX, self._spawn, row)
+    def _spawn(self, seat: int) -> None:
+        self._births.pop(seat, None)
+        if self._holder(seat) is not None:  # somebody was faster
             return
+        try:
+            self._bear(seat)
+        except OSError as error:  # no memory, no file descriptor, no process left
+            self._log.error("cannot start a worker", seat=seat, reason=str(error), again_in=BACKOFF_MAX)
+            self._births[seat] = asyncio.get_running_loop().call_later(BACKOFF_MAX, self._spawn, seat)
+
+    def _holder(self, seat: int) -> _Process | None:
+        """Who is in a seat and stays there."""
+        held = (each for each in self._alive.values() if each.seat == seat and not each.leaving)
+        return next(held, None)
+
+    def _bear(self, seat: int) -> _Process:
+        """A new worker, which has been told all there is to tell. Raises OSError."""
+        memory, caches, seats = self._place.memory, self._place.caches, self._place.seats
+        row = min(set(range(memory.rows)) - self._alive.keys())
+        listeners = tuple(
+            Inherited(listener.address, tuple(sock.fileno() for sock in listener.sockets[seat::seats]))
+            for listener in self._place.listeners
+        )
+        self._tell_all(Company(alone=False))
+        popen, pidfd, control = start_worker((memory.fd, *caches.files, *(fd for each in listeners for fd in each.fds)))
         channel = Channel(
             TO_SUPERVISOR, lambda message: self._on_message(process, message), lambda _: self._on_silence(process)
         )
         loop = asyncio.get_running_loop()
-        process = _Process(row, popen, pidfd, channel, loop.time())
+        process = _Process(seat, row, popen, pidfd, channel, loop.time())
         self._alive[row] = process
         loop.add_reader(pidfd, self._on_death, process)
         self._tasks.create_task(_connect(process, control))
-        channel.send(Bootstrap(row, memory.rows, memory.slots, memory.fd, caches.files, listeners))
+        alone = seats == len(self._alive) == 1
+        channel.send(Bootstrap(row, memory.rows, memory.slots, memory.fd, caches.files, listeners, alone))
         channel.send(Apply(self.version, diff(World(), self.world)))
         self._log.info("worker started", pid=popen.pid, row=row)
         self._events.publish("worker", {"event": "started", "pid": popen.pid, "row": row})
+        return process
+
+    # Replacement
+
+    async def _succeed(self, before: _Process) -> _Process:
+        """A second worker in a seat, once it takes requests.
+
+        Raises:
+            ReplaceError: it never will; it is gone.
+        """
+        if self._stopping:
+            raise ReplaceError("the balancer is leaving")
+        try:
+            after = self._bear(before.seat)
+        except OSError as error:
+            self._befriend()
+            raise ReplaceError(f"a worker cannot be started: {error}") from error
+        try:
+            problem = await asyncio.wait_for(asyncio.shield(after.ready), START_TIMEOUT)
+        except TimeoutError:
+            problem = f"it was not ready within {START_TIMEOUT:g} s"
+        if problem:
+            after.popen.kill()
+            await after.gone.wait()
+            raise ReplaceError(f"the new worker cannot take over from {before.popen.pid}: {problem}")
+        return after
+
+    async def _release(self, before: _Process, after: _Process, seconds: float) -> None:
+        """Have a worker that has a successor finish what it carries; returns when it is gone."""
+        before.leaving = True
+        replaced = {"pid": before.popen.pid, "row": before.row, "successor": after.popen.pid}
+        self._log.info("worker replaced", **replaced, timeout=seconds)
+        self._events.publish("worker", {"event": "replaced", **replaced})
+        before.channel.send(Drain(seconds))
+        try:
+            async with asyncio.timeout(seconds + DRAIN_GRACE):
+                await before.gone.wait()
+        except TimeoutError:
+            self._log.error("a worker did not leave in time and is killed", pid=before.popen.pid)
+            before.popen.kill()
+            await before.gone.wait()
+
+    def _befriend(self) -> None:
+        """With one seat and nobody who is being replaced, that one worker's counts are all there are."""
+        if self._place.seats == len(self._alive) == 1:
+            self._tell_all(Company(alone=True))
 
     # Life
 
@@ -295,6 +413,8 @@ class Workers:
         process.acknowledged = version
         if not problem:
             process.edition = self._editions.get(version, process.edition)
+        if first:
+            process.settle(problem)
         self._forget_editions()
         for waiter in list(self._waiters):
             if problem and version == waiter.version:
@@ -307,7 +427,7 @@ class Workers:
             return
         if first and problem:
             self._started.set_exception(StartError(problem))
-        elif len(self._alive) == self._place.memory.rows and all(other.acknowledged for other in self._alive.values()):
+        elif self.count()[0] == self._place.seats:
             self._started.set_result(None)
 
     def _forget_editions(self) -> None:
@@ -335,30 +455,39 @@ class Workers:
         code = process.popen.wait()
         process.channel.close()
         del self._alive[process.row]
+        process.settle("it died before it was ready")
+        process.gone.set()
+        self._befriend()
         self._place.memory.ledger.clear_row(process.row)
         self._release_claims(process.row, RELEASES)
         for waiter in list(self._waiters):
             waiter.answered(process)
         if self._stopping:
             if code != 0:
-                self._log.error("worker died while it drained", pid=process.popen.pid, **_explain(code))
+                self._log.error("worker died while it drained", pid=process.popen.pid, **explain(code))
             if not self._alive:
                 self._all_gone.set()
             return
+        if process.leaving:
+            tell = self._log.info if code == 0 else self._log.error
+            tell("a replaced worker has left", pid=process.popen.pid, row=process.row, **explain(code))
+            return
+        if self._holder(process.seat) is not None:  # one of two in a seat; whoever waits for it tells
+            return
         self.restarts += 1
         delay = self._backoff(process, loop.time() - process.born)
-        death = {"pid": process.popen.pid, "row": process.row, "successor_in": delay, **_explain(code)}
+        death = {"pid": process.popen.pid, "row": process.row, "successor_in": delay, **explain(code)}
         self._log.error("worker died", **death)
         self._events.publish("worker", {"event": "died", **death})
         if delay:
-            self._births[process.row] = loop.call_later(delay, self._spawn, process.row)
+            self._births[process.seat] = loop.call_later(delay, self._spawn, process.seat)
         else:
-            self._spawn(process.row)
+            self._spawn(process.seat)
 
     def _backoff(self, process: _Process, age: float) -> float:
         """How long the successor has to wait: not at all, unless they die as fast as they are born."""
-        quick = self._quick_deaths[process.row] + 1 if age < QUICK else 0
-        self._quick_deaths[process.row] = quick
+        quick = self._quick_deaths[process.seat] + 1 if age < QUICK else 0
+        self._quick_deaths[process.seat] = quick
         if quick >= QUICK_DEATHS and not self._started.done():
             self._started.set_exception(StartError("the workers die before they are ready"))
         excess = quick - QUICK_DEATHS
@@ -370,43 +499,3 @@ async def _connect(process: _Process, control: socket.socket) -> None:
         await attach(process.channel, control)
     except OSError:
         process.popen.kill()
-
-
-def _execute(fds: tuple[int, ...]) -> "tuple[subprocess.Popen[bytes], int, socket.socket]":
-    """A worker process, what tells its death, and our end of its channel; or OSError, and nothing is left behind."""
-    # The worker must find the very modules that this process runs, whatever the working directory holds.
-    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(path for path in sys.path if path)}
-    with ExitStack() as failing:
-        ours, theirs = socket.socketpair()
-        failing.enter_context(ours)
-        with theirs, _signals_blocked():
-            popen = subprocess.Popen(  # noqa: S603 -- our own interpreter with a number
-                [sys.executable, "-P", "-m", "equipoise.runtime.worker", str(theirs.fileno())],
-                pass_fds=(theirs.fileno(), *fds),
-                stdin=subprocess.DEVNULL,
-                env=environment,
-            )
-        failing.callback(popen.wait)
-        failing.callback(popen.kill)
-        pidfd = os.pidfd_open(popen.pid)
-        failing.pop_all()
-        return popen, pidfd, ours
-
-
-@contextmanager
-def _signals_blocked() -> Iterator[None]:
-    """A process started meanwhile inherits the mask, and with it deafness from its first instruction on."""
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, _BLOCKED)
-    try:
-        yield
-    finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)
-
-
-def _explain(code: int) -> dict[str, object]:
-    if code >= 0:
-        return {"exit_code": code}
-    try:
-        return {"signal": signal.Signals(-code).name}
-    except ValueError:
-        return {"signal": -code}

@@ -22,7 +22,9 @@ from equipoise.config.schema import Config, TargetConfig
 from equipoise.runtime.caches import Caches
 from equipoise.runtime.changes import StaleError
 from equipoise.runtime.events import Events
+from equipoise.runtime.succession import Upgraded
 from equipoise.runtime.supervisor import Supervisor
+from equipoise.runtime.workers import Replaced
 from tests.unit.runtime.parts import ReadableLog
 
 POOL = '[pools.default]\ntargets = ["http://127.0.0.1:9001", "http://127.0.0.1:9002"]\n'
@@ -63,12 +65,13 @@ class Board:
             }
             for name, pool in self.config.pools.items()
         }
-        worker = {"row": 0, "pid": 1, "connections": 0, "requests": 0, "version": self.version}
+        worker = {"row": 0, "pid": 1, "connections": 0, "requests": 0, "version": self.version, "draining": False}
         return {
             "version": self.version,
             "time": "2026-01-31T09:30:00.125+00:00",
             "uptime_s": 1.5,
             "compiled": False,
+            "pid": 1,
             "draining": False,
             "workers": [worker],
             "pools": pools,
@@ -116,6 +119,14 @@ class Board:
         self._check(expected)
         self.file = self.next_file
         return self._take_up(merge(self.file, self.overlay))
+
+    async def upgrade(self) -> Upgraded:
+        self._check(None)
+        return Upgraded(pid=2, before=1, version=self.version)
+
+    async def replace_workers(self) -> list[Replaced]:
+        self._check(None)
+        return [Replaced(before=1, after=2)]
 
     def ready(self) -> str | None:
         return self.reason

@@ -31,6 +31,7 @@ def test_every_path_of_the_contract_is_there() -> None:
         "GET /healthz", "GET /readyz", "GET /metrics",
         "GET /v1/status", "GET /v1/config", "GET /v1/config/differences", "GET /v1/algorithms",
         "GET /v1/events", "GET /v1/events/recent", "POST /v1/reload",
+        "POST /v1/upgrade", "POST /v1/workers/replace",
         f"GET {pool}/targets", f"POST {pool}/targets",
         f"GET {pool}/targets/{{target}}", f"PATCH {pool}/targets/{{target}}", f"DELETE {pool}/targets/{{target}}",
         f"GET {pool}/algorithm", f"PUT {pool}/algorithm",

@@ -1,6 +1,7 @@
 """Each metric says what the ledger and the supervisor say, read back by prometheus_client's own parsers."""
 
 import asyncio
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
@@ -20,12 +21,16 @@ from equipoise.state.ledger import (
     BYTES_IN,
     BYTES_OUT,
     FAILURES,
+    LIMITS,
     RETRIES,
     WORKER_CONNECTIONS,
+    WORKER_LIMITED,
     WORKER_LOG_DROPPED,
     WORKER_LOG_LINES,
     WORKER_OWN_ANSWERS,
+    WORKER_PID,
     WORKER_REQUESTS,
+    WORKER_TUNNELS,
     WORKER_WAITING,
     Ledger,
 )
@@ -72,6 +77,8 @@ class Balancer:
         memory = make_memory(ROWS)
         self.ledger = memory.ledger
         self.rows = [Ledger(memory.map(), ROWS, memory.slots, row) for row in range(ROWS)]
+        for row in self.rows:
+            row.set_worker(WORKER_PID, os.getpid())
         self.table = TargetTable(
             Slots(16, lambda _slot: True, lambda _slot: None), lambda _slot: 0, lambda host: (host,)
         )
@@ -278,6 +285,7 @@ def test_the_spread_is_between_the_targets_that_are_up(balancer: Balancer) -> No
     ("cell", "name"),
     [
         (WORKER_CONNECTIONS, "equipoise_connections"),
+        (WORKER_TUNNELS, "equipoise_tunnels"),
         (WORKER_WAITING, "equipoise_waiting_requests"),
         (WORKER_REQUESTS, "equipoise_worker_requests_total"),
         (WORKER_LOG_LINES, "equipoise_access_log_lines_total"),
@@ -310,6 +318,21 @@ def test_own_answers_are_counted_by_class_over_all_workers(balancer: Balancer) -
     balancer.rows[0].set_worker(WORKER_OWN_ANSWERS + 4, 2)
     balancer.rows[1].set_worker(WORKER_OWN_ANSWERS + 4, 3)
     assert balancer.value("equipoise_own_answers_total", status_class="5xx") == 5
+
+
+@pytest.mark.parametrize("limit", LIMITS)
+def test_a_limit_that_was_reached_is_counted_over_all_workers(balancer: Balancer, limit: str) -> None:
+    for row in balancer.rows:
+        row.add_worker(WORKER_LIMITED + LIMITS.index(limit), 2)
+    found = {dict(labels)["limit"]: value for (name, labels), value in balancer.samples().items() if "limit_" in name}
+    assert found == {name: 4 if name == limit else 0 for name in LIMITS}
+
+
+def test_a_worker_s_memory_is_there_while_the_worker_is(balancer: Balancer) -> None:
+    assert balancer.value("equipoise_worker_resident_memory_bytes", worker="0") > 1024 * 1024
+    balancer.rows[0].set_worker(WORKER_PID, 0)
+    balancer.workers = Workers(alive={0: 4})
+    assert [name for name, _ in balancer.samples() if name == "equipoise_worker_resident_memory_bytes"] == []
 
 
 def test_a_name_with_every_character_that_names_may_have_is_kept(balancer: Balancer) -> None:

@@ -30,7 +30,7 @@ def test_every_call_has_its_section() -> None:
         "| `state` | `up`, `draining`, `down` |",
         "| `if-match` | header |",
         "| `force` | query |",
-        "Refused with 401, 403, 404, 408, 409, 412, 413, 415, 422, 429.",
+        "Refused with 401, 403, 404, 408, 409, 412, 413, 415, 422, 429, 507.",
     ],
 )
 def test_the_page_says_what_a_call_takes_and_how_it_is_refused(row: str) -> None:

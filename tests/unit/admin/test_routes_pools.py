@@ -5,7 +5,7 @@ import pytest
 from equipoise.config.edits import RemoveTarget, SetCache
 from equipoise.config.overlay import UnknownNameError
 from equipoise.config.problems import ConfigError, Problem
-from equipoise.runtime.changes import ChangeRefusedError
+from equipoise.runtime.changes import ChangeRefusedError, NotKeptError
 from tests.unit.admin.parts import Api
 
 POOL = "/v1/pools/default"
@@ -188,6 +188,7 @@ def test_an_unknown_target_is_not_found(api: Api, method: str, body: object) -> 
     ("failure", "status"),
     [
         (ChangeRefusedError("a worker could not take it up"), 409),
+        (NotKeptError("the state cannot be kept in /state: No space left on device"), 507),
         (UnknownNameError("target", "a"), 404),
         (ConfigError([Problem("pools", "at most 4096 together")]), 422),
         (RuntimeError("a defect"), 500),

@@ -115,3 +115,11 @@ def greet(server: socket.socket, text: bytes) -> None:
     with connection:
         connection.recv(65536)
         connection.sendall(text)
+
+
+def test_a_call_that_takes_long_is_waited_for_as_long_as_it_is_told() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        access = Access(f"http://127.0.0.1:{server.getsockname()[1]}", "", lambda: "")
+        with Client(access, 0.05) as client, pytest.raises(Unreachable) as caught:
+            client.post("upgrade", patience=0.1)
+    assert caught.value.reason == "no answer within 0.1 s"

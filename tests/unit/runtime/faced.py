@@ -12,8 +12,9 @@ from itertools import count
 from pathlib import Path
 
 from equipoise.config.schema import Config
+from equipoise.runtime.launch import run
 from equipoise.runtime.startup import UnfitError
-from equipoise.runtime.supervisor import Supervisor, run
+from equipoise.runtime.supervisor import Supervisor
 
 _FILE, HOW = sys.argv[1:]
 _TURNS = count()

@@ -13,7 +13,7 @@ from equipoise.config.load import parse
 from equipoise.config.overlay import ConflictError, Overlay, UnknownNameError
 from equipoise.config.problems import ConfigError
 from equipoise.config.schema import TargetConfig
-from equipoise.runtime.changes import ChangeRefusedError, StaleError, Standing
+from equipoise.runtime.changes import ChangeRefusedError, NotKeptError, StaleError, Standing
 from equipoise.runtime.store import digest_of
 from tests.unit.runtime.parts import get, tiny_target
 from tests.unit.runtime.running import TWO, A, B, Running, play, text
@@ -157,7 +157,7 @@ def test_a_change_that_cannot_be_kept_is_refused_before_any_worker_hears_of_it(t
     async def test(running: Running) -> None:
         before = running.supervisor.workers.version
         (tmp_path / "state").rename(tmp_path / "moved")
-        with pytest.raises(ChangeRefusedError, match="the state cannot be kept"):
+        with pytest.raises(NotKeptError, match="the state cannot be kept"):
             await running.changes.edit(C)
         assert (running.targets, running.supervisor.workers.version) == ([A, B], before)
         (tmp_path / "moved").rename(tmp_path / "state")
@@ -169,7 +169,7 @@ def test_a_change_that_cannot_be_kept_is_refused_before_any_worker_hears_of_it(t
 def test_a_change_that_cannot_be_committed_is_undone(tmp_path: Path) -> None:
     async def test(running: Running) -> None:
         running.store.path.mkdir()  # nothing can be renamed to it
-        with pytest.raises(ChangeRefusedError, match="the state cannot be kept"):
+        with pytest.raises(NotKeptError, match="the state cannot be kept"):
             await running.changes.edit(C)
         assert (running.supervisor.version, running.targets) == (1, [A, B])
         running.store.path.rmdir()

@@ -11,12 +11,14 @@ from equipoise.config.diff import diff
 from equipoise.model import LimitsSpec, Outcome, PoolSpec, TargetSpec, World
 from equipoise.runtime.control import (
     MAX_FRAME,
+    TO_NEW_WORKER,
     TO_SUPERVISOR,
     TO_WORKER,
     Ack,
     Apply,
     Bootstrap,
     Channel,
+    Company,
     ControlError,
     Cut,
     Drain,
@@ -29,14 +31,14 @@ from equipoise.runtime.control import (
     ToWorker,
     attach,
     frame,
-    receive_bootstrap,
+    receive_first,
 )
 
 WORLD = World(
     pools=(PoolSpec("p", 0, targets=(TargetSpec("t", "http://h:1", "h", 1, 1, addresses=("10.0.0.1", "::1")),)),),
     limits=LimitsSpec(drain_timeout=1.5),
 )
-BOOTSTRAP = Bootstrap(1, 2, 16, 5, (7, 8), (Inherited("127.0.0.1:80", 6),))
+BOOTSTRAP = Bootstrap(1, 2, 16, 5, (7, 8), (Inherited("127.0.0.1:80", (6, 9)),))
 TO_A_WORKER: list[ToWorker] = [
     BOOTSTRAP,
     Apply(3, diff(World(), WORLD)),
@@ -44,6 +46,7 @@ TO_A_WORKER: list[ToWorker] = [
     Cut(7),
     Drain(2.5),
     ReopenLogs(),
+    Company(alone=True),
 ]
 TO_THE_SUPERVISOR: list[ToSupervisor] = [
     Ack(3),
@@ -82,7 +85,7 @@ def test_the_bootstrap_is_read_and_nothing_behind_it() -> None:
     ours, theirs = socket.socketpair()
     with ours, theirs:
         ours.sendall(frame(BOOTSTRAP) + frame(Drain(1.0)))
-        assert receive_bootstrap(theirs) == BOOTSTRAP
+        assert receive_first(theirs, TO_NEW_WORKER) == BOOTSTRAP
         assert Frames(TO_WORKER).feed(theirs.recv(1000)) == [Drain(1.0)]
 
 
@@ -91,7 +94,7 @@ def test_a_supervisor_that_leaves_before_the_bootstrap_is_an_error() -> None:
     with theirs:
         ours.close()
         with pytest.raises(ControlError):
-            receive_bootstrap(theirs)
+            receive_first(theirs, TO_NEW_WORKER)
 
 
 class End:

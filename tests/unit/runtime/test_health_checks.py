@@ -1,9 +1,10 @@
 """Active probes against small real targets."""
 
 import asyncio
+import resource
 import socket
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 
 import pytest
@@ -11,7 +12,7 @@ import uvloop
 
 from equipoise.model import Outcome, TargetState
 from equipoise.runtime.health_checks import STAGGER, HealthChecks, probe
-from equipoise.runtime.probe_error import ProbeError, UnreachableError
+from equipoise.runtime.probe_error import NotAskedError, ProbeError, UnreachableError
 from equipoise.runtime.slots import Key, Slots
 from equipoise.runtime.targets import Entry, TargetTable
 from equipoise.wire.frames import END_HEADERS, END_STREAM, HEADERS, PREFACE, SETTINGS
@@ -99,6 +100,28 @@ def test_a_target_that_hangs_fails_the_probe_in_time() -> None:
     assert not isinstance(caught.value, UnreachableError)
 
 
+@contextmanager
+def no_descriptors() -> Iterator[None]:
+    """This process cannot open anything meanwhile: the lowest free number is not allowed any more."""
+    limits = resource.getrlimit(resource.RLIMIT_NOFILE)
+    with socket.socket() as lowest:
+        free = lowest.fileno()
+    resource.setrlimit(resource.RLIMIT_NOFILE, (free, limits[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, limits)
+
+
+def test_a_probe_without_a_descriptor_says_nothing_of_the_target() -> None:
+    async def ask(entry: Entry) -> None:
+        with no_descriptors(), pytest.raises(NotAskedError, match="Too many open files"):
+            await probe(entry)
+
+    with silent_target() as port:
+        uvloop.run(ask(entry_of(port, 'type = "tcp"')))
+
+
 def http2_answer(status: bytes) -> bytes:
     """A response that is a head alone, behind the settings that begin a connection."""
     block = Encoder(0).encode([(b":status", status)])
@@ -175,6 +198,27 @@ def test_a_target_that_is_down_and_takes_no_connection_is_told_as_that(log: Read
     next(iter(table)).state = TargetState.DOWN
     watch(HealthChecks(table, log, outcomes), lambda: bool(outcomes.seen))
     assert outcomes.of(port)[0] is Outcome.CONNECT_FAILED
+
+
+def test_a_shortage_of_descriptors_says_nothing_of_any_target_and_is_told_once(log: ReadableLog) -> None:
+    outcomes = Outcomes()
+    short, again = "health probes cannot be made; what is known of targets stays", "health probes are made again"
+    with silent_target() as port, ExitStack() as shortage:
+        begun: list[float] = []
+
+        def over() -> bool:
+            now = asyncio.get_running_loop().time()
+            if outcomes.seen and not begun:
+                begun.append(now)
+                shortage.enter_context(no_descriptors())
+            # Long enough for several probes.
+            if short in log.events and now > begun[0] + 0.3:
+                shortage.close()
+            return again in log.events
+
+        watch(HealthChecks(table_of([port]), log, outcomes), over)
+    assert set(outcomes.of(port)) == {Outcome.PROBE_OK}
+    assert log.events == [short, again]
 
 
 def test_a_target_that_hangs_does_not_hold_up_the_others(log: ReadableLog) -> None:

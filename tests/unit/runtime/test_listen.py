@@ -6,7 +6,7 @@ import sys
 
 import pytest
 
-from equipoise.runtime.listen import ListenError, open_alone, open_listener
+from equipoise.runtime.listen import Bequest, Estate, Listener, ListenError, open_alone, open_listener
 
 
 def port_of(address: str) -> int:
@@ -127,3 +127,87 @@ def test_an_ipv6_address_can_be_listened_on_alone() -> None:
     listener = open_alone("[::1]:0")
     assert listener.address.startswith("[::1]:")
     listener.close()
+
+
+# What another process left
+
+
+def handed(listener: Listener) -> Bequest:
+    """As the next process gets it: copies of the descriptors."""
+    return Bequest(listener.asked, listener.address, tuple(os.dup(fd) for fd in listener.bequest.fds))
+
+
+@pytest.mark.parametrize(("workers", "sockets"), [(1, 2), (2, 2), (3, 3), (4, 4)])
+def test_sockets_are_taken_over_and_filled_up_until_each_worker_has_as_many(workers: int, sockets: int) -> None:
+    before = open_listener("127.0.0.1:0", 2)
+    estate = Estate([handed(before)])
+    after = open_listener("127.0.0.1:0", workers, estate)
+    try:
+        assert (after.address, len(after.sockets), after.inherited) == (before.address, sockets, 2)
+        assert {sock.getsockname()[1] for sock in after.sockets} == {port_of(before.address)}
+        assert not any(sock.get_inheritable() for sock in after.sockets)
+        assert estate.claimed == {0}
+    finally:
+        before.close()
+        after.close()
+
+
+def test_what_waits_in_a_queue_passes_over() -> None:
+    before = open_listener("127.0.0.1:0", 1)
+    with socket.create_connection(("127.0.0.1", port_of(before.address))):
+        after = open_listener("127.0.0.1:0", 1, Estate([handed(before)]))
+        before.close()
+        assert count_waiting(after.sockets[0]) == 1
+        after.close()
+
+
+def test_a_place_is_the_same_in_other_words_too() -> None:
+    before = open_listener("127.0.0.1:0", 1)
+    after = open_listener(f"localhost:{port_of(before.address)}", 1, Estate([handed(before)]))
+    assert after.inherited == 1
+    before.close()
+    after.close()
+
+
+def test_another_place_is_opened_and_what_nobody_claims_is_closed() -> None:
+    before = open_listener("127.0.0.1:0", 1)
+    estate = Estate([handed(before)])
+    after = open_listener("127.0.0.2:0", 1, estate)
+    assert (after.inherited, estate.claimed) == (0, set())
+    before.close()
+    with pytest.raises(ListenError, match="another process listens there"):
+        open_listener(before.address, 1)
+    estate.give_up_rest()
+    open_listener(before.address, 1).close()
+    after.close()
+
+
+def test_two_listeners_on_any_port_are_told_apart() -> None:
+    before = [open_listener("127.0.0.1:0", 1) for _ in range(2)]
+    estate = Estate([handed(each) for each in before])
+    after = [open_listener("127.0.0.1:0", 1, estate) for _ in range(3)]
+    assert [each.address for each in after[:2]] == [each.address for each in before]
+    assert after[2].inherited == 0
+    for each in (*before, *after):
+        each.close()
+
+
+def test_the_admin_api_keeps_its_one_socket() -> None:
+    before = open_alone("127.0.0.1:0")
+    after = open_alone("127.0.0.1:0", Estate([handed(before)]))
+    assert (after.address, len(after.sockets)) == (before.address, 1)
+    before.close()
+    after.close()
+
+
+def test_a_descriptor_that_is_no_socket_is_an_error() -> None:
+    with open(os.devnull) as file, pytest.raises(OSError, match="socket"):  # noqa: PTH123
+        Estate([Bequest("127.0.0.1:1", "127.0.0.1:1", (file.fileno(),))])
+
+
+def test_sockets_that_another_process_accepts_from_stay_open_for_new_connections() -> None:
+    before = open_listener("127.0.0.1:0", 1)
+    before.refuse_new(shared=1)
+    socket.create_connection(("127.0.0.1", port_of(before.address)), 5).close()
+    assert count_waiting(before.sockets[0]) == 1
+    before.close()

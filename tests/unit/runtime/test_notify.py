@@ -177,3 +177,24 @@ def test_without_a_watchdog_nothing_is_said(tmp_path: Path) -> None:
         assert "READY" in manager.heard()
     finally:
         manager.close()
+
+
+def test_another_main_process_is_told_and_then_nothing_more(manager: Manager, log: ReadableLog) -> None:
+    tells = ServiceManager(Notifier(manager.address, 9.0), log)
+    tells.hand_over(4711)
+    tells.stopping(1.0)
+    tells.ready(1, 2)
+    Notifier(manager.address).ready("of the other one")
+    assert manager.heard() == {"MAINPID": "4711"}
+    assert manager.heard()["STATUS"] == "of the other one"
+    assert log.lines == []
+
+
+@pytest.mark.parametrize("watchdog", [0.0, 30.0])
+def test_another_process_is_told_the_way_as_this_one_was(manager: Manager, watchdog: float) -> None:
+    notifier = Notifier(manager.address, watchdog)
+    assert Notifier.from_environment(notifier.environment(), os.getpid() + 1) == notifier
+
+
+def test_where_nobody_asks_there_is_no_way_to_tell() -> None:
+    assert Notifier().environment() == {}

@@ -168,3 +168,20 @@ def test_the_systems_answer_is_in_a_stable_order_with_ipv4_first() -> None:
 )
 def test_an_address_is_told_from_a_name(host: str, expected: bool) -> None:
     assert is_address(host) is expected
+
+
+def test_what_another_process_knew_is_believed_until_the_name_service_says_otherwise(log: ReadableLog) -> None:
+    async def test(fixture: Fixture) -> None:
+        fixture.resolver.remember({"a": ("10.0.0.1",), "b": ()})
+        fixture.resolver.watch(["a"])
+        await fixture.resolver.first(1.0)
+        assert fixture.names.asked == []
+        assert fixture.resolver.addresses("a") == ("10.0.0.1",)
+        assert fixture.resolver.known() == {"a": ("10.0.0.1",)}
+        await fixture.resolver.look_up("a")
+        assert fixture.resolver.addresses("a") == ("10.0.0.1",)
+        fixture.names.answers["a"] = ("10.0.0.2",)
+        await fixture.resolver.look_up("a")
+        assert fixture.resolver.addresses("a") == ("10.0.0.2",)
+
+    play(log, test)

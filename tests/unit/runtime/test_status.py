@@ -131,5 +131,5 @@ def test_it_is_not_ready_without_any_target() -> None:
 def test_a_worker_shows_its_pid_and_connections_and_the_configuration_it_acts_on() -> None:
     fixture = Fixture()
     fixture.worker.set_worker(WORKER_CONNECTIONS, 7)
-    (worker,) = workers_status({1: 4242}, {1: 3}, fixture.ledger)
+    (worker,) = workers_status({1: 4242}, {1: 3}, set(), fixture.ledger)
     assert (worker["row"], worker["pid"], worker["connections"], worker["version"]) == (1, 4242, 7, 3)

@@ -296,3 +296,36 @@ def test_the_digest_tells_configurations_apart_and_forgets_the_order_of_pools() 
 def resume_with(store: Store, file: Config, version: int, overlay: Overlay) -> tuple[Config, State]:
     keep(store, State(version=version, digest="", overlay=overlay))
     return resume(store, file)
+
+
+# The lock, handed down
+
+
+def test_a_lock_that_is_handed_down_is_held_by_both_and_by_whoever_is_left(make: Make, tmp_path: Path) -> None:
+    before, after = make(), Store(tmp_path / "state", writable=True)
+    assert before.lock is not None
+    after.open(os.dup(before.lock))
+    before.close()
+    with pytest.raises(UnfitError, match="another balancer"):
+        make()
+    after.close()
+    make()
+
+
+def test_a_lock_of_another_directory_is_let_go(make: Make, tmp_path: Path) -> None:
+    before, after = make(), Store(tmp_path / "other", writable=True)
+    assert before.lock is not None
+    after.open(os.dup(before.lock))
+    assert after.lock is not None
+    assert not os.path.samestat(os.fstat(after.lock), os.fstat(before.lock))
+    before.close()
+    make()
+    after.close()
+
+
+def test_one_that_writes_nothing_lets_the_lock_go(make: Make, tmp_path: Path) -> None:
+    before, after = make(), Store(tmp_path / "state", writable=False)
+    assert before.lock is not None
+    after.open(os.dup(before.lock))
+    before.close()
+    make()

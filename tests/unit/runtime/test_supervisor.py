@@ -21,7 +21,7 @@ from tests.unit.runtime.running import A, Running, play
 
 WAIT = 30
 ROOT = Path(__file__).parents[3]
-RUN = "import sys, pathlib; from equipoise.runtime.supervisor import run; sys.exit(run(pathlib.Path(sys.argv[1])))"
+RUN = "import sys, pathlib; from equipoise.runtime.launch import run; sys.exit(run(pathlib.Path(sys.argv[1])))"
 
 
 class Balancer:

@@ -6,7 +6,7 @@ from equipoise.config.overlay import Overlay, PoolOverlay, TargetChange, merge
 from equipoise.config.schema import Config
 from equipoise.model import Outcome, TargetState, TargetTlsSpec, TlsFile
 from equipoise.runtime.slots import Key, NoSlotError, Slots
-from equipoise.runtime.targets import LEAVING, Flip, TargetTable
+from equipoise.runtime.targets import LEAVING, Flip, TargetTable, Unwell
 from equipoise.runtime.tls_files import Material
 from tests.unit.runtime.parts import config_of
 
@@ -332,3 +332,51 @@ def test_a_target_of_another_scheme_is_another_target() -> None:
     fixture.fail(A, Outcome.CONNECT_FAILED)
     fixture.install(TWO.replace("http://10.0.0.1", "https://10.0.0.1"))
     assert fixture.states() == [UP, UP]
+
+
+# From one process to the next
+
+
+def test_what_is_down_is_down_in_the_next_process_too() -> None:
+    before = Fixture()
+    before.fail(A, Outcome.RESET, times=3)
+    before.fail(B, Outcome.CONNECT_FAILED)
+    unwell = before.table.unwell(0.25)
+    assert [(each.target, each.cause, each.left, each.ejections) for each in unwell] == [
+        (A.target, "reset", 0.75, 1),
+        (B.target, "connect_failed", 0.0, 0),
+    ]
+    after = Fixture("[pools.default]\ntargets = []")
+    after.table.remember(unwell)
+    flips = after.table.install(config_of(TWO), 100.0)
+    assert [(flip.key, flip.after, flip.reason) for flip in flips] == [
+        (A, DOWN, "answers failed: connection reset"),
+        (B, DOWN, "connect failed"),
+    ]
+    # The ejection goes on where it was, and a good probe is proof as ever.
+    assert after.table.probed(A, Outcome.PROBE_OK, "", 100.5) == []
+    assert [flip.after for flip in after.table.probed(B, Outcome.PROBE_OK, "", 100.5)] == [UP]
+    assert [flip.after for flip in after.table.probed(A, Outcome.PROBE_OK, "", 100.8)] == [UP]
+
+
+@pytest.mark.parametrize(
+    "known",
+    [
+        Unwell("default", A.target, "http://10.0.0.9:1", "reset"),  # it was somewhere else
+        Unwell("default", A.target, "http://10.0.0.1:1", "bad_karma"),  # a newer balancer's word
+        Unwell("other", A.target, "http://10.0.0.1:1", "reset"),
+    ],
+)
+def test_what_is_known_of_another_target_is_not_believed_of_this_one(known: Unwell) -> None:
+    fixture = Fixture("[pools.default]\ntargets = []")
+    fixture.table.remember([known])
+    assert fixture.table.install(config_of(ONE), 0.0) == []
+
+
+def test_what_was_remembered_counts_once() -> None:
+    fixture = Fixture("[pools.default]\ntargets = []")
+    fixture.table.remember([Unwell("default", A.target, "http://10.0.0.1:1", "connect_failed")])
+    fixture.install(ONE)
+    fixture.table.probed(A, Outcome.PROBE_OK, "", 1.0)
+    fixture.install(TWO)
+    assert fixture.table.world(fixture.config).pools[0].targets[0].state is UP

@@ -55,7 +55,7 @@ class Supervisor:
             )
 
     def begin(self, world: World) -> None:
-        inherited = (Inherited(self.listener.address, self.listener.sockets[0].fileno()),)
+        inherited = (Inherited(self.listener.address, (self.listener.sockets[0].fileno(),)),)
         fds = self.memory.fd, self.caches.files
         self.send(Bootstrap(0, 1, self.memory.slots, *fds, inherited), Apply(1, diff(World(), world)))
 

@@ -17,7 +17,7 @@ from equipoise.runtime.control import Report
 from equipoise.runtime.events import Events
 from equipoise.runtime.listen import open_listener
 from equipoise.runtime.startup import make_memory
-from equipoise.runtime.workers import QUICK_DEATHS, Place, StartError, Workers
+from equipoise.runtime.workers import QUICK_DEATHS, SPARE_ROWS, Place, ReplaceError, StartError, Workers
 from tests.unit.runtime.parts import ReadableLog, free_port, get, port_of, tiny_target, world_of
 
 
@@ -26,13 +26,13 @@ class Fixture:
 
     def __init__(self, tasks: asyncio.TaskGroup, log: ReadableLog, rows: int = 2) -> None:
         self.log = log
-        self.memory = make_memory(rows)
+        self.memory = make_memory(rows + SPARE_ROWS)
         self.listener = open_listener("127.0.0.1:0", rows)
         self.port = port_of(self.listener.address)
         self.reports: list[Report] = []
         self.events = Events()
-        self.caches = Caches(rows)
-        place = Place(self.memory, self.caches, (self.listener,))
+        self.caches = Caches(rows + SPARE_ROWS)
+        place = Place(self.memory, self.caches, (self.listener,), rows)
         self.workers = Workers(place, tasks, log, self.events, self.reports.append)
 
     async def get(self) -> int:
@@ -49,10 +49,10 @@ class Fixture:
         self.caches.close()
 
 
-def play(log: ReadableLog, test: Callable[[Fixture], Awaitable[None]]) -> None:
+def play(log: ReadableLog, test: Callable[[Fixture], Awaitable[None]], rows: int = 2) -> None:
     async def run() -> None:
         async with asyncio.timeout(50), asyncio.TaskGroup() as tasks:
-            fixture = Fixture(tasks, log)
+            fixture = Fixture(tasks, log, rows)
             try:
                 await test(fixture)
             finally:
@@ -324,3 +324,101 @@ def test_workers_are_deaf_to_the_signals_of_their_group(log: ReadableLog) -> Non
 
     play(log, test)
     assert "worker died" not in log.events
+
+
+# Replacement
+
+
+def test_each_worker_is_replaced_by_one_that_was_ready_before(log: ReadableLog) -> None:
+    async def test(fixture: Fixture) -> None:
+        with tiny_target() as target:
+            await fixture.workers.start(world_of(target.port), 7)
+            before = fixture.workers.pids
+            replaced = await fixture.workers.replace(5.0)
+            assert [each.before for each in replaced] == before
+            assert sorted(each.after for each in replaced) == sorted(fixture.workers.pids)
+            assert not set(before) & set(fixture.workers.pids)
+            assert set(fixture.workers.versions().values()) == {7}
+            assert fixture.workers.restarts == 0
+            assert [await fixture.get() for _ in range(8)] == [200] * 8
+
+    play(log, test)
+    assert log.events.count("a replaced worker has left") == 2
+    assert "worker died" not in log.events
+
+
+def test_what_a_replaced_worker_holds_is_counted_until_it_ends(log: ReadableLog) -> None:
+    async def test(fixture: Fixture) -> None:
+        with socket.create_server(("127.0.0.1", 0)) as silent:
+            await fixture.workers.start(world_of(silent.getsockname()[1]), 1)
+            with socket.create_connection(("127.0.0.1", fixture.port)) as client:
+                client.sendall(b"GET / HTTP/1.1\r\nHost: test\r\n\r\n")
+                await fixture.until(lambda: fixture.memory.ledger.in_flight(1) == 1)
+                replacing = asyncio.get_running_loop().create_task(fixture.workers.replace(60.0))
+                await fixture.until(lambda: bool(fixture.workers.leaving()))
+                assert fixture.workers.count() == (1, 1)
+                assert fixture.memory.ledger.in_flight(1) == 1
+                assert len(fixture.workers.rows()) == 2
+            await replacing
+            await fixture.until(lambda: fixture.memory.ledger.in_flight(1) == 0)
+            assert (len(fixture.workers.rows()), fixture.workers.leaving()) == (1, set())
+
+    play(log, test, rows=1)
+
+
+def test_a_replaced_worker_that_does_not_end_is_cut_when_its_time_is_over(log: ReadableLog) -> None:
+    async def test(fixture: Fixture) -> None:
+        with socket.create_server(("127.0.0.1", 0)) as silent:
+            await fixture.workers.start(world_of(silent.getsockname()[1]), 1)
+            with socket.create_connection(("127.0.0.1", fixture.port)) as client:
+                client.sendall(b"GET / HTTP/1.1\r\nHost: test\r\n\r\n")
+                await fixture.until(lambda: fixture.memory.ledger.in_flight(1) == 1)
+                await fixture.workers.replace(0.2)
+                assert client.recv(100) == b""
+
+    play(log, test, rows=1)
+    assert "drain timeout: connections are cut" in log.events
+
+
+def test_a_successor_that_dies_leaves_its_predecessor_where_it_is(log: ReadableLog) -> None:
+    async def test(fixture: Fixture) -> None:
+        await fixture.workers.start(world_of(), 1)
+        before = fixture.workers.pids
+        replacing = asyncio.get_running_loop().create_task(fixture.workers.replace(5.0))
+        await fixture.until(lambda: len(fixture.workers.pids) == 2)
+        (after,) = set(fixture.workers.pids) - set(before)
+        os.kill(after, signal.SIGKILL)
+        with pytest.raises(ReplaceError, match="it died before it was ready"):
+            await replacing
+        assert fixture.workers.pids == before
+        assert fixture.workers.count() == (1, 1)
+        # And it can be tried again.
+        assert len(await fixture.workers.replace(5.0)) == 1
+
+    play(log, test, rows=1)
+    assert "worker died" not in log.events
+
+
+def test_a_worker_that_dies_while_its_successor_starts_gets_no_second_one(log: ReadableLog) -> None:
+    async def test(fixture: Fixture) -> None:
+        await fixture.workers.start(world_of(), 1)
+        (before,) = fixture.workers.pids
+        replacing = asyncio.get_running_loop().create_task(fixture.workers.replace(5.0))
+        await fixture.until(lambda: len(fixture.workers.pids) == 2)
+        os.kill(before, signal.SIGKILL)
+        (replaced,) = await replacing
+        assert fixture.workers.pids == [replaced.after]
+
+    play(log, test, rows=1)
+
+
+def test_nobody_is_replaced_once_all_are_told_to_leave(log: ReadableLog) -> None:
+    async def test(fixture: Fixture) -> None:
+        await fixture.workers.start(world_of(), 1)
+        drained = asyncio.get_running_loop().create_task(fixture.workers.drain(5.0))
+        await asyncio.sleep(0)
+        with pytest.raises(ReplaceError, match="leaving"):
+            await fixture.workers.replace(5.0)
+        await drained
+
+    play(log, test, rows=1)
