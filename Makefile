@@ -15,8 +15,10 @@ BIN := $(VENV)/bin
 TOOLS := $(VENV)/.tools-installed
 PRODUCT := $(VENV)/.equipoise-installed
 REPORTS := build/reports
-JOBS ?= 2
-
+# Tests at a time. Most of a scenario's time is somebody waiting for somebody, so there are two for each processor of CI.
+JOBS ?= 4
+# Every scenario starts processes. Without kept bytecode each of them would compile every file that it imports.
+unexport PYTHONDONTWRITEBYTECODE
 
 # What the installed product is made of. The list itself is a prerequisite, so that a deleted file also rebuilds it.
 # The dashboard's own files count; what is brought in from npm follows from dashboard/.
@@ -25,7 +27,7 @@ SOURCES := $(sort $(shell find src -name '*.py' -o -name py.typed -o -path '*/st
 SOURCE_LIST := build/sources.txt
 $(shell mkdir -p build; echo '$(SOURCES)' | cmp -s - $(SOURCE_LIST) || echo '$(SOURCES)' > $(SOURCE_LIST))
 
-.PHONY: help demo test check lint types test-compiled test-interpreted bench compile lock format clean docs llms package no-stale-extensions system-packages vendor
+.PHONY: help demo test check lint types audit test-compiled test-interpreted bench compile lock format clean docs llms package no-stale-extensions system-packages vendor
 
 help: ## List the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 20
@@ -99,23 +101,25 @@ package: ## sdist and wheel into dist, each installed into an empty environment 
 
 # Checks ###############################################################################################################
 
-# Unit tests run side by side; scenarios start processes of their own and measure them, so they run one after the other.
-PYTEST = $(BIN)/python -m pytest
+# The tests of a file share what is dear, so a file stays with one process; tests/conftest.py says which files begin.
+PYTEST = $(BIN)/python -m pytest -n $(JOBS) --dist loadfile --no-loadscope-reorder
 # What is the same Python in both modes is tested once: the units of folders that are never compiled in the interpreted
 # run, the scenarios of the control plane (a browser, many processes) over the compiled data path where there can be one;
-# and so are the long ones of HTTP/2 and the cache, whose units and properties run in both modes.
+# and so are the long ones of HTTP/2, gRPC, TLS and the cache, whose units and properties run in both modes. Where nothing
+# can be compiled, all of them run interpreted.
 PLAIN_UNITS = --ignore tests/architecture --ignore tests/golden --ignore tests/unit/test_build.py \
-	$(foreach folder,admin benchmarks cli config demo deploy docs library,--ignore tests/unit/$(folder))
-PLAIN_SCENARIOS = $(foreach feature,admin cache client dashboard docs faults http2 metrics shipping smuggling/test_differential.py,--ignore tests/scenarios/$(feature))
+	$(foreach folder,admin benchmarks cli config demo deploy docs library,--ignore tests/unit/$(folder)) \
+	$(foreach subject,config overlay token,--ignore tests/property/test_$(subject).py)
+PLAIN_SCENARIOS = $(foreach feature,admin cache client control dashboard docs examples faults grpc http2 metrics shipping smuggling/test_differential.py tls,--ignore tests/scenarios/$(feature))
 # $(call run_tests,MODE,WORDS,UNITS,SCENARIOS): WORDS before python put it in that mode; the others are pytest's options.
 define run_tests
 	@echo "== tests, $(1)"
 	@mkdir -p $(REPORTS); rm -f $(REPORTS)/*-$(1).xml
 	@status=0; \
-	$(2) EQUIPOISE_EXPECT=$(1) $(PYTEST) -n $(JOBS) --dist loadfile --ignore tests/scenarios $(3) \
+	$(2) EQUIPOISE_EXPECT=$(1) $(PYTEST) --ignore tests/scenarios $(3) \
 		--junit-xml $(REPORTS)/units-$(1).xml $(PYTEST_ARGS) || status=1; \
 	if [ -d tests/scenarios ]; then \
-		$(2) EQUIPOISE_EXPECT=$(1) $(PYTEST) -n $(JOBS) --dist loadfile tests/scenarios $(4) --junit-xml $(REPORTS)/scenarios-$(1).xml $(PYTEST_ARGS) || status=1; \
+		$(2) EQUIPOISE_EXPECT=$(1) $(PYTEST) tests/scenarios $(4) --junit-xml $(REPORTS)/scenarios-$(1).xml $(PYTEST_ARGS) || status=1; \
 	fi; exit $$status
 endef
 
@@ -128,6 +132,14 @@ format: $(TOOLS) ## Let ruff repair what it can
 
 types: $(TOOLS) ## mypy over everything
 	@$(BIN)/mypy
+
+# It asks a service in the internet, whose answers change while nothing here does: so it is no part of `check`.
+AUDIT := build/audit-venv
+
+audit: ## Known weaknesses of what the locks pin, by pip-audit and npm; says so where nobody can be asked
+	@.ci/make-venv $(PYTHON) $(AUDIT)
+	@$(AUDIT)/bin/python -m pip install -qq --disable-pip-version-check --require-hashes -r requirements/audit.lock
+	@PATH="$(CURDIR)/$(AUDIT)/bin:$$PATH" python .ci/audit.py
 
 no-stale-extensions:
 	@stale=$$(find src -name '*.so' -o -name '*.pyd'); \
@@ -152,9 +164,15 @@ run-compiled:
 	$(call run_tests,compiled,env -u PYTHONPATH,$(PLAIN_UNITS))
 
 # Each step runs even if one before it failed, so that one run shows all there is to repair; then the sum is printed.
+# Compiling takes one processor: it is begun beside lint and types, which take another. What it says is for test-compiled to
+# say again, which finds everything built or fails likewise.
 check: $(TOOLS) system-packages ## What CI runs: lint, types, tests in both modes
-	@rm -rf $(REPORTS); status=0; \
+	@rm -rf $(REPORTS); mkdir -p build; status=0; compiling=; \
+	if .ci/can-compile $(BIN)/python; then \
+		$(MAKE) compile >build/compile.log 2>&1 & compiling=$$!; trap "kill $$compiling 2>/dev/null || true" EXIT; \
+	fi; \
 	for step in lint types test-interpreted test-compiled; do \
+		if [ $$step = test-interpreted ] && [ -n "$$compiling" ]; then wait $$compiling || true; fi; \
 		echo "== $$step"; $(MAKE) $$step || { status=1; failed="$${failed:-} $$step"; }; \
 	done; \
 	$(BIN)/python .ci/summary.py $(REPORTS) || status=1; \
@@ -180,4 +198,6 @@ lock: ## Resolve the dependencies of pyproject.toml anew into requirements/*.loc
 	@$(LOCK) pyproject.toml --extra demo -c requirements/dev.lock -o requirements/demo.lock
 	@$(LOCKER)/bin/python -c 'import tomllib; print(*tomllib.load(open("pyproject.toml", "rb"))["build-system"]["requires"], sep="\n")' \
 		| $(LOCK) - -c requirements/dev.lock -o requirements/build.lock
+	@$(LOCKER)/bin/python -c 'import tomllib; print(*tomllib.load(open("pyproject.toml", "rb"))["project"]["optional-dependencies"]["audit"], sep="\n")' \
+		| $(LOCK) $(UPGRADE) - -c requirements/dev.lock -o requirements/audit.lock
 	@[ ! -f benchmarks/requirements.in ] || $(LOCK) $(UPGRADE) benchmarks/requirements.in -o benchmarks/requirements.lock

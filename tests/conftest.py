@@ -7,11 +7,13 @@ EQUIPOISE_EXPECT=compiled|interpreted makes the whole run fail when the other mo
 sets it.
 """
 
+import gc
 import os
 import shutil
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -20,11 +22,33 @@ from hypothesis import settings
 import equipoise.errors
 from tests.architecture.tree import SOFT_LINES, modules
 
+TESTS = Path(__file__).parent
 MODE = "interpreted" if str(equipoise.errors.__file__).endswith(".py") else "compiled"
 
 # No deadline an example: machines are shared. In CI the examples are the same each time; elsewhere they are new ones.
 settings.register_profile("house", deadline=None, print_blob=True, derandomize="CI" in os.environ)
 settings.load_profile("house")
+
+# Files whose tests wait long. They go first, in this order: one of them that began last would keep the others waiting.
+FIRST = (
+    "unit/demo/test_run.py",
+    "unit/demo/test_elsewhere.py",
+    "unit/test_build.py",
+    "unit/library/test_balancer.py",
+    "unit/runtime/test_supervisor.py",
+    "unit/state/test_cache_shard.py",
+    "property/test_fuzz.py",
+    "scenarios/dashboard/test_dashboard.py",
+    "scenarios/http2/test_floods.py",
+    "scenarios/shipping/test_hosts.py",
+    "scenarios/http2/test_streams.py",
+    "scenarios/docs/test_commands.py",
+    "scenarios/http2/test_flow.py",
+    "scenarios/cache/test_control.py",
+    "scenarios/tls/test_renewal.py",
+    "scenarios/grpc/test_demo.py",
+    "scenarios/cache/test_memory.py",
+)
 
 # How long what a test started may take to end after the test, before it counts as left behind.
 GRACE_S = 5.0
@@ -41,6 +65,17 @@ def pytest_configure() -> None:
         )
 
 
+@pytest.hookimpl(wrapper=True)
+def pytest_collection() -> Generator[None, object, object]:
+    """Ten thousand tests stay to the end: the collector looks at them neither as they come nor in any later search."""
+    gc.disable()
+    try:
+        return (yield)
+    finally:
+        gc.freeze()
+        gc.enable()
+
+
 def pytest_report_header() -> list[str]:
     long = [f"{module.path.name} {module.lines}" for module in modules() if module.lines > SOFT_LINES]
     return [
@@ -50,6 +85,8 @@ def pytest_report_header() -> list[str]:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    places = {TESTS / name: place for place, name in enumerate(FIRST)}
+    items.sort(key=lambda item: places.get(item.path, len(places)))
     for item in items:
         for marker in item.iter_markers("needs"):
             missing = [name for name in marker.args if shutil.which(name, path=search_path()) is None]
@@ -81,12 +118,18 @@ def leaves_no_thread() -> Iterator[None]:
     wait_until_gone("threads", lambda: {t.name for t in threading.enumerate() if t not in before and not foreign(t)})
 
 
+@pytest.fixture(scope="session")
+def outliving() -> set[int]:
+    """The ids of processes that are started within a test and ended by a fixture of a wider scope."""
+    return set()
+
+
 @pytest.fixture(autouse=True)
-def leaves_no_child() -> Iterator[None]:
+def leaves_no_child(outliving: set[int]) -> Iterator[None]:
     """Fails a test after which a process that it started still runs, or ended and was not waited for."""
     before = children()
     yield
-    wait_until_gone("child processes", lambda: {describe(pid) for pid in children() - before})
+    wait_until_gone("child processes", lambda: {describe(pid) for pid in children() - before - outliving})
 
 
 def foreign(thread: threading.Thread) -> bool:
@@ -102,16 +145,11 @@ def wait_until_gone(what: str, left: Callable[[], set[str]]) -> None:
 
 
 def children() -> set[int]:
-    """The ids of this process's own children; none where there is no /proc."""
-    own = os.getpid()
-    found = set()
-    for entry in Path("/proc").glob("[0-9]*/stat"):
-        try:
-            fields = entry.read_text(encoding="utf-8", errors="replace").rpartition(")")[2].split()
-        except OSError:  # it ended while we looked
-            continue
-        if int(fields[1]) == own:
-            found.add(int(entry.parent.name))
+    """The ids of this process's own children, whichever thread started them; none where the kernel has no such list."""
+    found: set[int] = set()
+    for task in Path("/proc/self/task").glob("*/children"):
+        with suppress(OSError):  # a thread that ended while we looked
+            found.update(map(int, task.read_bytes().split()))
     return found
 
 

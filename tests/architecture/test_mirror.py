@@ -6,6 +6,7 @@ Refuses to know: what the tests say.
 
 from compiled_modules import PACKAGE, SOURCE
 from tests.architecture.tree import ROOT, modules
+from tests.conftest import FIRST, TESTS
 
 UNIT = ROOT / "tests" / "unit"
 
@@ -20,8 +21,10 @@ WITHOUT_UNIT_TEST: dict[str, str] = {
 WITHOUT_MODULE: dict[str, str] = {
     "benchmarks/test_main.py": "benchmarks/__main__.py, which pytest cannot collect under its own name",
     "deploy/test_deploy.py": "the dashboard and the alerts in deploy/, which ask for metrics",
+    "deploy/test_audit.py": ".ci/audit.py",
     "deploy/test_compose.py": "compose.yaml, compose.prod.yaml and the configurations in deploy/compose",
     "deploy/test_deploy_script.py": "deploy.sh",
+    "deploy/test_empty_debian.py": ".ci/empty-debian",
     "deploy/test_gitlab.py": ".gitlab-ci.yml and .ci/image",
     "deploy/test_image.py": "Dockerfile, .dockerignore and the locks that they use",
     "deploy/test_kubernetes.py": "the manifests in deploy/kubernetes",
@@ -38,7 +41,7 @@ def sources() -> set[str]:
 
 def benchmarks() -> set[str]:
     """Their logic is tested in tests/unit/benchmarks; what only starts and measures is tested by running it."""
-    return {str(path.relative_to(ROOT)) for path in (ROOT / "benchmarks").glob("*.py")}
+    return {str(path.relative_to(ROOT)) for path in (ROOT / "benchmarks").rglob("*.py")}
 
 
 def unit_test_of(source: str) -> str:
@@ -64,3 +67,7 @@ def test_no_reason_outlives_its_cause() -> None:
     unneeded = {s for s in WITHOUT_UNIT_TEST if s not in sources() or unit_test_of(s) in unit_tests()}
     unneeded |= {t for t in WITHOUT_MODULE if t not in unit_tests()}
     assert unneeded == set()
+
+
+def test_the_files_that_go_first_are_there() -> None:
+    assert [name for name in FIRST if not (TESTS / name).is_file()] == []

@@ -14,7 +14,7 @@ import pytest
 from tests.scenarios.support.balancer import COMPILED, Balancer, Setting, urls
 from tests.scenarios.support.client import Client
 from tests.scenarios.support.real_target import RealTarget
-from tests.scenarios.support.stage import Stage, Target
+from tests.scenarios.support.stage import Script, Stage, Target, answer, says
 
 DEFAULT = Setting()
 
@@ -23,6 +23,12 @@ class Balance(Protocol):
     """Starts a balancer in front of targets."""
 
     def __call__(self, targets: Sequence[Target], setting: Setting = ..., wrapper: Sequence[str] = ...) -> Balancer: ...
+
+
+class Lend(Protocol):
+    """Lends a balancer and the target behind it to tests that leave both as they were."""
+
+    def __call__(self, script: Script | None = None, setting: Setting = ...) -> tuple[Balancer, Target]: ...
 
 
 @pytest.fixture(autouse=True)
@@ -78,6 +84,27 @@ def shared(shared_target: Target, tmp_path_factory: pytest.TempPathFactory) -> I
     folder = tmp_path_factory.mktemp("shared")
     with Balancer(folder, Setting().text([shared_target.url])) as balancer:
         yield balancer
+
+
+@pytest.fixture(scope="module")
+def lend(shared_stage: Stage, tmp_path_factory: pytest.TempPathFactory, outliving: set[int]) -> Iterator[Lend]:
+    """One balancer for each setting that a module's tests ask for: idle, before a target without memory of others."""
+    made: dict[Setting, tuple[Balancer, Target]] = {}
+    with ExitStack() as balancers:
+
+        def lend(script: Script | None = None, setting: Setting = DEFAULT) -> tuple[Balancer, Target]:
+            if setting not in made:
+                target = shared_stage.target()
+                folder = tmp_path_factory.mktemp("lent")
+                balancer = balancers.enter_context(Balancer(folder, setting.text([target.url])))
+                outliving.add(balancer.process.pid)
+                made[setting] = balancer, target
+            balancer, target = made[setting]
+            balancer.wait_idle()
+            target.forget(script or says(answer()))
+            return balancer, target
+
+        yield lend
 
 
 @pytest.fixture

@@ -2,15 +2,16 @@
 
 import base64
 import re
+from collections.abc import Callable
 from typing import Any
 
 import pytest
 
-from tests.scenarios.conftest import Balance
+from tests.scenarios.conftest import Balance, Lend
 from tests.scenarios.support.balancer import Balancer, Setting
 from tests.scenarios.support.client import GET, Client, chunked, fetch, get, post
 from tests.scenarios.support.polling import eventually
-from tests.scenarios.support.stage import Call, Script, Stage, hangs, resets, says, says_and_closes
+from tests.scenarios.support.stage import Call, Script, Stage, Target, hangs, resets, says, says_and_closes
 
 DEFAULTS = {
     "client": "127.0.0.1",
@@ -27,6 +28,21 @@ DEFAULTS = {
     "cache": "off",
     "error": None,
 }
+
+
+Lent = Callable[..., tuple[Balancer, Target]]
+
+
+@pytest.fixture
+def lent(lend: Lend) -> Lent:
+    """Lends a balancer whose log is empty: each test waits for its own lines, and the log is appended to."""
+
+    def start(script: Script | None = None) -> tuple[Balancer, Target]:
+        balancer, target = lend(script)
+        (balancer.folder / "access.log").write_bytes(b"")
+        return balancer, target
+
+    return start
 
 
 def only_line(balancer: Balancer) -> dict[str, Any]:
@@ -46,32 +62,29 @@ def answered(line: dict[str, Any], target: str) -> dict[str, Any]:
     return line
 
 
-def test_a_get(stage: Stage, balance: Balance) -> None:
-    target = stage.target()
-    balancer = balance([target])
+def test_a_get(lent: Lent) -> None:
+    balancer, target = lent()
     fetch(balancer.port, get("/a/b?c=d&e=%20", "X-Odd: 1"))
     assert answered(only_line(balancer), target.name) == {**DEFAULTS, "path": "/a/b?c=d&e=%20"}
 
 
-def test_the_id_of_the_request_is_the_one_that_both_sides_saw(stage: Stage, balance: Balance) -> None:
-    balancer = balance([stage.target()])
+def test_the_id_of_the_request_is_the_one_that_both_sides_saw(lent: Lent) -> None:
+    balancer, _ = lent()
     message = fetch(balancer.port, get("/", "X-Request-Id: my-own-7"))
     (line,) = balancer.access_log(1)
     assert line["request_id"] == message.get("x-request-id") == "my-own-7"
 
 
-def test_a_post_with_a_body_of_text(stage: Stage, balance: Balance) -> None:
-    target = stage.target()
-    balancer = balance([target])
+def test_a_post_with_a_body_of_text(lent: Lent) -> None:
+    balancer, target = lent()
     body = 'naïve "quotes" \\ and\nlines'.encode()
     fetch(balancer.port, post(body))
     expected = {**DEFAULTS, "method": "POST", "bytes_in": len(body), "body": body.decode()}
     assert answered(only_line(balancer), target.name) == expected
 
 
-def test_a_body_that_is_no_text_is_in_base64(stage: Stage, balance: Balance) -> None:
-    target = stage.target()
-    balancer = balance([target])
+def test_a_body_that_is_no_text_is_in_base64(lent: Lent) -> None:
+    balancer, target = lent()
     body = b"\xff\xfe\x00binary"
     fetch(balancer.port, post(body))
     line = answered(only_line(balancer), target.name)
@@ -133,10 +146,8 @@ def test_an_own_answer_has_no_target_and_names_its_error(stage: Stage, balance: 
         (b"GET /" + b"a" * 9000 + b" HTTP/1.1\r\nHost: a\r\n\r\n", 414, "malformed"),
     ],
 )
-def test_a_request_that_was_refused_is_logged(
-    stage: Stage, balance: Balance, request_: bytes, status: int, error: str
-) -> None:
-    balancer = balance([stage.target()])
+def test_a_request_that_was_refused_is_logged(lent: Lent, request_: bytes, status: int, error: str) -> None:
+    balancer, _ = lent()
     fetch(balancer.port, request_)
     (line,) = balancer.access_log(1)
     assert (line["status"], line["target"], line["client"]) == (status, None, "127.0.0.1")
@@ -205,12 +216,12 @@ def test_headers_are_logged_when_asked_for_and_secrets_are_hidden(stage: Stage, 
     assert "top-secret" not in (balancer.folder / "access.log").read_text()
 
 
-def test_a_tunnel_is_logged_when_it_ends(stage: Stage, balance: Balance) -> None:
+def test_a_tunnel_is_logged_when_it_ends(lent: Lent) -> None:
     async def switches(call: Call) -> None:
         await call.send(b"HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: raw\r\n\r\nabc")
         await call.gone()
 
-    balancer = balance([stage.target(switches)])
+    balancer, _ = lent(switches)
     with Client(balancer.port) as client:
         client.ask(get("/", "Connection: Upgrade", "Upgrade: raw"))
         client.send(b"12345")

@@ -64,9 +64,10 @@ def test_a_balancer_makes_a_secret_and_the_command_makes_tokens_with_it(stage: S
     admin = administer([stage.target()])
     secret = admin.balancer.folder / "state" / "jwt-secret"
     assert secret.stat().st_mode & 0o777 == 0o600
-    assert admin.ask("GET", "/v1/status", role="read").status == 200
-    assert admin.ask("POST", "/v1/reload", role="read").status == 403
-    assert admin.ask("POST", "/v1/reload", role="admin").status == 200
+    read, change = ({"Authorization": f"Bearer {make_token(admin.balancer, role)}"} for role in ("read", "admin"))
+    assert admin.send("GET", "/v1/status", read).status == 200
+    assert admin.send("POST", "/v1/reload", read).status == 403
+    assert admin.send("POST", "/v1/reload", change).status == 200
 
 
 def test_a_secret_that_the_command_made_first_is_the_balancers(tmp_path: Path) -> None:
@@ -121,7 +122,7 @@ def test_issuer_and_audience_are_asked_for(stage: Stage, administer: Administer,
     (tmp_path / "secret").write_text(SECRET)
     more = jwt_table(secret_file=tmp_path / "secret", issuer="https://issuer.example", audience="equipoise")
     admin = administer([stage.target()], more=more)
-    assert status_with(admin, admin.token()) == 200
+    assert status_with(admin, make_token(admin.balancer)) == 200
     good = {"exp": now() + 600, "role": "read", "iss": "https://issuer.example", "aud": ["equipoise", "other"]}
     assert status_with(admin, jwt.encode(good, SECRET)) == 200
     spoilt: list[dict[str, Any]] = [{"iss": "https://issuer"}, {"iss": ""}, {"aud": "other"}, {"aud": []}]
@@ -141,14 +142,13 @@ def test_issuer_and_audience_are_asked_for(stage: Stage, administer: Administer,
     ],
 )
 def test_a_token_says_how_long_it_is_good_for_and_what_for(
-    stage: Stage, administer: Administer, tmp_path: Path, claims: dict[str, Any], detail: str
+    shared_admin: Admin, claims: dict[str, Any], detail: str
 ) -> None:
-    (tmp_path / "secret").write_text(SECRET)
-    admin = administer([stage.target()], workers=1, more=jwt_table(secret_file=tmp_path / "secret"))
+    secret = (shared_admin.balancer.state_file.parent / "jwt-secret").read_bytes().strip()
     good: dict[str, Any] = {"exp": now() + 600, "role": "admin"}
     spoilt = {name: value + now() if isinstance(value, int) else value for name, value in claims.items()}
     given = {name: value for name, value in {**good, **spoilt}.items() if value is not None}
-    reply = admin.send("GET", "/v1/status", {"Authorization": f"Bearer {signed(given, SECRET.encode())}"})
+    reply = shared_admin.send("GET", "/v1/status", {"Authorization": f"Bearer {signed(given, secret)}"})
     assert (reply.status, reply.problem()) == (401, detail)
     assert 'error="invalid_token"' in reply.fields["www-authenticate"]
 

@@ -9,7 +9,7 @@ from collections.abc import Callable
 
 import pytest
 
-from tests.scenarios.conftest import Balance
+from tests.scenarios.conftest import Balance, Lend
 from tests.scenarios.support.admin import Admin
 from tests.scenarios.support.balancer import Balancer, Setting, environment
 from tests.scenarios.support.client import Client, fetch, get
@@ -27,6 +27,18 @@ def administer(balance: Balance) -> Administer:
 
     def start(target: Target, pool: str = ON, workers: int = 2) -> Admin:
         return Admin(balance([target], Setting(workers=workers, admin=True, pool=pool)))
+
+    return start
+
+
+@pytest.fixture
+def emptied(lend: Lend) -> Callable[[], Admin]:
+    """Lends a balancer as `administer` makes one, whose cache holds nothing, before a target that counts."""
+
+    def start() -> Admin:
+        admin = Admin(lend(counts(), Setting(workers=2, admin=True, pool=ON))[0])
+        admin.done("DELETE", CACHE)
+        return admin
 
     return start
 
@@ -73,8 +85,8 @@ def test_a_cache_is_switched_on_and_off_for_all_workers(stage: Stage, administer
     assert len(bodies(admin, count=6)) == 6
 
 
-def test_what_was_kept_is_gone_when_the_cache_is_switched_on_again(stage: Stage, administer: Administer) -> None:
-    admin = administer(stage.target(counts()))
+def test_what_was_kept_is_gone_when_the_cache_is_switched_on_again(emptied: Callable[[], Admin]) -> None:
+    admin = emptied()
     assert bodies(admin) == {1}
     admin.done("PUT", CACHE, {"enabled": False})
     admin.done("PUT", CACHE, {"enabled": True})
@@ -150,31 +162,31 @@ def test_the_switch_is_kept_over_a_restart(stage: Stage, administer: Administer)
 # Purges
 
 
-def test_a_purge_is_in_force_in_all_workers_when_it_is_answered(stage: Stage, administer: Administer) -> None:
-    admin = administer(stage.target(counts()))
+def test_a_purge_is_in_force_in_all_workers_when_it_is_answered(emptied: Callable[[], Admin]) -> None:
+    admin = emptied()
     for number in range(1, 6):
         assert bodies(admin, count=6) == {number}
         assert admin.done("DELETE", CACHE)["purged"] == 1
 
 
-def test_a_path_is_purged_with_every_query_and_nothing_else(stage: Stage, administer: Administer) -> None:
-    admin = administer(stage.target(counts()))
+def test_a_path_is_purged_with_every_query_and_nothing_else(emptied: Callable[[], Admin]) -> None:
+    admin = emptied()
     before = {path: body(admin, path) for path in ("/a", "/a?b=1", "/ab", "/b")}
     assert admin.done("DELETE", f"{CACHE}?path=/a")["purged"] == 2
     after = {path: body(admin, path) for path in before}
     assert [path for path in before if after[path] != before[path]] == ["/a", "/a?b=1"]
 
 
-def test_a_path_with_a_query_is_purged_alone(stage: Stage, administer: Administer) -> None:
-    admin = administer(stage.target(counts()))
+def test_a_path_with_a_query_is_purged_alone(emptied: Callable[[], Admin]) -> None:
+    admin = emptied()
     before = {path: body(admin, path) for path in ("/a", "/a?b=1", "/a?b=12")}
     assert admin.done("DELETE", f"{CACHE}?path=/a%3Fb%3D1")["purged"] == 1
     after = {path: body(admin, path) for path in before}
     assert [path for path in before if after[path] != before[path]] == ["/a?b=1"]
 
 
-def test_a_prefix_is_purged(stage: Stage, administer: Administer) -> None:
-    admin = administer(stage.target(counts()))
+def test_a_prefix_is_purged(emptied: Callable[[], Admin]) -> None:
+    admin = emptied()
     before = {path: body(admin, path) for path in ("/img/1", "/img/2?x", "/imp", "/")}
     assert admin.done("DELETE", f"{CACHE}?prefix=/img")["purged"] == 2
     after = {path: body(admin, path) for path in before}
@@ -199,8 +211,8 @@ def test_a_purge_of_a_cache_that_is_off_drops_nothing(stage: Stage, administer: 
 
 
 @pytest.mark.parametrize(("role", "status"), [("read", 403), ("", 401)])
-def test_a_purge_needs_the_right_to(stage: Stage, administer: Administer, role: str, status: int) -> None:
-    admin = administer(stage.target(counts()))
+def test_a_purge_needs_the_right_to(emptied: Callable[[], Admin], role: str, status: int) -> None:
+    admin = emptied()
     assert bodies(admin) == {1}
     assert admin.ask("DELETE", CACHE, role=role).status == status
     assert bodies(admin) == {1}

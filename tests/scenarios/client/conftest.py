@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from tests.scenarios.conftest import Balance
+from tests.scenarios.conftest import Balance, Lend
 from tests.scenarios.support.balancer import Balancer, Setting, environment
 from tests.scenarios.support.polling import PATIENCE
 from tests.scenarios.support.stage import Target
@@ -63,6 +63,7 @@ class Operator:
 
 
 Operate = Callable[..., Operator]
+Lent = Callable[[], tuple[Operator, Target]]
 
 
 @pytest.fixture
@@ -71,5 +72,16 @@ def operate(balance: Balance) -> Operate:
 
     def operate(targets: list[Target], setting: Setting = Setting(admin=True)) -> Operator:  # noqa: B008 -- frozen
         return Operator(balance(targets, setting))
+
+    return operate
+
+
+@pytest.fixture
+def lent(lend: Lend) -> Lent:
+    """An operator of a balancer that others have operated, who changes nothing, and the target behind it."""
+
+    def operate() -> tuple[Operator, Target]:
+        balancer, target = lend(setting=Setting(admin=True))
+        return Operator(balancer), target
 
     return operate

@@ -6,7 +6,7 @@ import subprocess
 
 import pytest
 
-from tests.scenarios.client.conftest import Operate
+from tests.scenarios.client.conftest import Lent, Operate
 from tests.scenarios.support.balancer import Setting, urls
 from tests.scenarios.support.client import GET, Client, fetch, get
 from tests.scenarios.support.polling import PATIENCE, eventually
@@ -115,10 +115,8 @@ def test_the_algorithm_is_switched(stage: Stage, operate: Operate) -> None:
         (["targets", "list", "--pool", "defaul"], 'there is no pool "defaul"; did you mean "default"?'),
     ],
 )
-def test_what_cannot_be_done_is_one_line_and_changes_nothing(
-    stage: Stage, operate: Operate, words: list[str], says_so: str
-) -> None:
-    operator = operate([stage.target()])
+def test_what_cannot_be_done_is_one_line_and_changes_nothing(lent: Lent, words: list[str], says_so: str) -> None:
+    operator, _ = lent()
     version = operator.status()["version"]
     done = operator.types(*words)
     assert (done.returncode, done.stdout, done.stderr.count("\n")) == (1, "", 1)
@@ -126,9 +124,9 @@ def test_what_cannot_be_done_is_one_line_and_changes_nothing(
     assert operator.status()["version"] == version
 
 
-def test_a_target_that_is_there_already_is_a_conflict(stage: Stage, operate: Operate) -> None:
-    operator = operate([stage.target()])
-    done = operator.types("targets", "add", stage.targets[0].url)
+def test_a_target_that_is_there_already_is_a_conflict(lent: Lent) -> None:
+    operator, target = lent()
+    done = operator.types("targets", "add", target.url)
     assert done.returncode == 1
     assert "already" in done.stderr
 
@@ -153,9 +151,9 @@ def test_the_difference_from_the_file_is_shown_until_there_is_none(stage: Stage,
     assert operator.types("config", "--diff").returncode == 0
 
 
-def test_the_configuration_is_json(stage: Stage, operate: Operate) -> None:
-    operator = operate([stage.target()])
-    assert json.loads(operator.gets("config"))["pools"]["default"]["targets"][0]["url"] == stage.targets[0].url
+def test_the_configuration_is_json(lent: Lent) -> None:
+    operator, target = lent()
+    assert json.loads(operator.gets("config"))["pools"]["default"]["targets"][0]["url"] == target.url
 
 
 def test_a_reload_takes_up_the_file(stage: Stage, operate: Operate) -> None:
@@ -193,8 +191,8 @@ def test_a_balancer_that_is_gone_is_told_with_its_address(stage: Stage, operate:
     )
 
 
-def test_the_port_of_clients_is_not_the_admin_api(stage: Stage, operate: Operate) -> None:
-    operator = operate([stage.target()])
+def test_the_port_of_clients_is_not_the_admin_api(lent: Lent) -> None:
+    operator, _ = lent()
     done = operator.types("status", "--admin", f"http://127.0.0.1:{operator.balancer.port}")
     assert done.returncode == 1
     assert "not in the words of the admin API" in done.stderr

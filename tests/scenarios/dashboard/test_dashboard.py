@@ -5,7 +5,7 @@ from collections.abc import Callable
 import pytest
 from playwright.sync_api import Locator, Page, expect
 
-from tests.scenarios.conftest import Balance
+from tests.scenarios.conftest import Balance, Lend
 from tests.scenarios.dashboard.conftest import PROGRAM, Visitor
 from tests.scenarios.support.balancer import Balancer, Setting
 from tests.scenarios.support.client import GET, Client, fetch, get
@@ -43,9 +43,9 @@ def button(page: Page, name: str) -> Locator:
 # Signing in
 
 
-def test_it_asks_for_a_token_and_then_shows_the_targets(stage: Stage, balance: Balance, visit: Visit) -> None:
-    target = stage.target()
-    visitor = visit(balance([target], ADMIN))
+def test_it_asks_for_a_token_and_then_shows_the_targets(lend: Lend, visit: Visit) -> None:
+    balancer, target = lend(setting=ADMIN)
+    visitor = visit(balancer)
     page = visitor.open()
     expect(page.get_by_label("Token", exact=True)).to_be_focused()
     visitor.give(visitor.token())
@@ -53,23 +53,23 @@ def test_it_asks_for_a_token_and_then_shows_the_targets(stage: Stage, balance: B
     expect(page.get_by_role("heading", name="Pool default")).to_be_visible()
 
 
-def test_a_token_that_is_refused_is_said_to_be(stage: Stage, balance: Balance, visit: Visit) -> None:
-    visitor = visit(balance([stage.target()], ADMIN))
+def test_a_token_that_is_refused_is_said_to_be(lend: Lend, visit: Visit) -> None:
+    visitor = visit(lend(setting=ADMIN)[0])
     visitor.provoked = {"status of 401"}
     page = visitor.open()
     visitor.give("not.a.token")
     expect(page.get_by_role("alert")).to_contain_text("refused this token")
 
 
-def test_the_tab_stays_signed_in_when_it_is_loaded_again(stage: Stage, balance: Balance, visit: Visit) -> None:
-    target = stage.target()
-    page = visit(balance([target], ADMIN)).sign_in()
+def test_the_tab_stays_signed_in_when_it_is_loaded_again(lend: Lend, visit: Visit) -> None:
+    balancer, target = lend(setting=ADMIN)
+    page = visit(balancer).sign_in()
     page.reload()
     expect(row(page, target.name)).to_be_visible()
 
 
-def test_signing_out_forgets_the_token(stage: Stage, balance: Balance, visit: Visit) -> None:
-    page = visit(balance([stage.target()], ADMIN)).sign_in()
+def test_signing_out_forgets_the_token(lend: Lend, visit: Visit) -> None:
+    page = visit(lend(setting=ADMIN)[0]).sign_in()
     button(page, "Sign out").click()
     expect(page.get_by_label("Token", exact=True)).to_be_visible()
     assert page.evaluate("sessionStorage.length") == 0
@@ -91,9 +91,9 @@ def test_an_expired_token_asks_for_another_and_nothing_is_lost(stage: Stage, bal
     expect(row(page, target.name)).to_be_attached()
 
 
-def test_who_may_only_read_is_offered_no_change(stage: Stage, balance: Balance, visit: Visit) -> None:
-    target = stage.target()
-    visitor = visit(balance([target], ADMIN))
+def test_who_may_only_read_is_offered_no_change(lend: Lend, visit: Visit) -> None:
+    balancer, target = lend(setting=ADMIN)
+    visitor = visit(balancer)
     page = visitor.sign_in(visitor.token(role="read"))
     expect(row(page, target.name)).to_be_visible()
     expect(page.get_by_text("Read only")).to_be_visible()
@@ -230,8 +230,8 @@ def test_adding_a_target(stage: Stage, balance: Balance, visit: Visit) -> None:
     assert (added["url"], added["weight"]) == (targets[1].url, 3)
 
 
-def test_what_is_wrong_with_a_new_target_stands_at_its_field(stage: Stage, balance: Balance, visit: Visit) -> None:
-    visitor = visit(balance([stage.target()], ADMIN))
+def test_what_is_wrong_with_a_new_target_stands_at_its_field(lend: Lend, visit: Visit) -> None:
+    visitor = visit(lend(setting=ADMIN)[0])
     visitor.provoked = {"status of 422"}
     page = visitor.sign_in()
     button(page, "Add target").click()
@@ -409,10 +409,8 @@ def test_a_cache_is_tuned(stage: Stage, balance: Balance, visit: Visit) -> None:
     assert (found["mode"], found["ttl"]) == ("rfc9111", 90)
 
 
-def test_who_may_only_read_sees_the_cache_and_is_offered_no_change(
-    stage: Stage, balance: Balance, visit: Visit
-) -> None:
-    visitor = visit(balance([stage.target()], CACHED))
+def test_who_may_only_read_sees_the_cache_and_is_offered_no_change(lend: Lend, visit: Visit) -> None:
+    visitor = visit(lend(setting=CACHED)[0])
     page = visitor.sign_in(visitor.token(role="read"))
     expect(cache(page)).to_contain_text("Cache on")
     expect(cache(page).get_by_role("button")).to_have_count(0)
@@ -442,9 +440,9 @@ def test_everything_can_be_done_with_the_keyboard(stage: Stage, balance: Balance
     expect(button(page, "Add target")).to_be_focused()
 
 
-def test_escape_closes_a_dialog_and_changes_nothing(stage: Stage, balance: Balance, visit: Visit) -> None:
-    target = stage.target()
-    visitor = visit(balance([target], ADMIN))
+def test_escape_closes_a_dialog_and_changes_nothing(lend: Lend, visit: Visit) -> None:
+    balancer, target = lend(setting=ADMIN)
+    visitor = visit(balancer)
     page = visitor.sign_in()
     button(page, f"Remove {target.name}").click()
     expect(page.get_by_role("dialog")).to_be_visible()
@@ -455,9 +453,9 @@ def test_escape_closes_a_dialog_and_changes_nothing(stage: Stage, balance: Balan
 
 
 @pytest.mark.parametrize("width", [320, 360, 768])
-def test_a_narrow_screen_needs_no_sideways_scrolling(stage: Stage, balance: Balance, visit: Visit, width: int) -> None:
-    target = stage.target()
-    page = visit(balance([target], ADMIN), viewport={"width": width, "height": 740}).sign_in()
+def test_a_narrow_screen_needs_no_sideways_scrolling(lend: Lend, visit: Visit, width: int) -> None:
+    balancer, target = lend(setting=ADMIN)
+    page = visit(balancer, viewport={"width": width, "height": 740}).sign_in()
     expect(row(page, target.name)).to_be_visible()
     assert page.evaluate("document.documentElement.scrollWidth") <= width
     expect(button(page, f"Drain {target.name}")).to_be_visible()
@@ -507,8 +505,8 @@ def test_text_stands_out_from_its_ground(stage: Stage, balance: Balance, visit: 
     assert page.evaluate(PALE) == []
 
 
-def test_the_theme_is_the_system_s_until_one_is_chosen(stage: Stage, balance: Balance, visit: Visit) -> None:
-    page = visit(balance([stage.target()], ADMIN), color_scheme="dark").sign_in()
+def test_the_theme_is_the_system_s_until_one_is_chosen(lend: Lend, visit: Visit) -> None:
+    page = visit(lend(setting=ADMIN)[0], color_scheme="dark").sign_in()
     ground = "getComputedStyle(document.documentElement).backgroundColor"
     dark = page.evaluate(ground)
     page.emulate_media(color_scheme="light")

@@ -21,7 +21,7 @@ import pytest
 from tests.scenarios.support.balancer import environment
 
 ROOT = Path(__file__).parents[3]
-PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", ROOT / "SECURITY.md"]
+PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", ROOT / "SECURITY.md", ROOT / "benchmarks" / "README.md"]
 PAGES += sorted((ROOT / "docs").rglob("*.md")) + sorted((ROOT / "examples").rglob("*.md"))
 FENCE = re.compile(r"^( *)```([^\n`]*)\n(.*?)^\1```", re.MULTILINE | re.DOTALL)
 TITLE = re.compile(r'title="([^"]+)"')
@@ -52,9 +52,11 @@ RUN = {
     "docs/tutorial.md": NOTHING,
     "docs/how-to/getting-started.md": NOTHING,
     "docs/how-to/admin-api-security.md": RUNNING,
+    "docs/how-to/caching.md": RUNNING,
     "docs/how-to/command-line-client.md": RUNNING,
     "docs/how-to/dashboard.md": RUNNING,
     "docs/how-to/demo.md": NOTHING,
+    "docs/how-to/grpc.md": NOTHING,
     "docs/how-to/live-changes.md": RUNNING,
     "docs/how-to/llm-streaming.md": RUNNING,
     "docs/how-to/metrics.md": RUNNING,
@@ -62,7 +64,11 @@ RUN = {
     "docs/how-to/zero-downtime-deploys.md": RUNNING,
     "examples/custom-algorithm/README.md": NOTHING,
     "examples/custom-sink/README.md": NOTHING,
+    "examples/grpc/README.md": NOTHING,
+    "examples/tls/README.md": NOTHING,
 }
+# Page -> where its balancer listens, when not as usual.
+PORTS = {"examples/tls/README.md": "8443 9443 8081"}
 
 # Page -> how a block begins -> why it is not run. An empty beginning stands for the whole page.
 BUILDS = "builds the project; CI does so before this test"
@@ -72,7 +78,6 @@ NOT_RUN: dict[str, dict[str, str]] = {
     "docs/how-to/getting-started.md": {"make compile": BUILDS},
     "docs/how-to/admin-api-security.md": {"(umask 077": "writes below /etc"},
     "docs/how-to/benchmarks.md": {"": "takes many minutes, and the peers"},
-    "docs/how-to/caching.md": {"": "tests/scenarios/cache/test_control.py runs these commands"},
     "docs/how-to/command-line-client.md": {
         "export EQUIPOISE_ADMIN": "needs another host",
         "equipoise top --interval": "takes a minute; tests/scenarios/client/test_top.py runs its like",
@@ -80,6 +85,7 @@ NOT_RUN: dict[str, dict[str, str]] = {
     },
     "docs/how-to/compose.md": {"": "needs Docker; tests/scenarios/shipping runs the same without"},
     "docs/how-to/dashboard.md": {"make vendor": BUILDS},
+    "docs/how-to/fresh-machine.md": {"": "takes the half of an hour, and debootstrap"},
     "docs/how-to/fuzzing.md": {
         "": "takes minutes; tests/property/test_fuzz.py and smuggling/test_differential.py run their like"
     },
@@ -87,19 +93,22 @@ NOT_RUN: dict[str, dict[str, str]] = {
         "make demo": "takes a minute and more; tests/unit/demo/test_run.py runs a short one",
     },
     "docs/how-to/docker.md": {"": "needs Docker; tests/unit/deploy/test_image.py looks at what it would do"},
-    "docs/how-to/grpc.md": {"": "takes a minute; tests/scenarios/grpc/test_demo.py runs a short one"},
+    "docs/how-to/grpc.md": {"equipoise demo": "takes a minute; tests/scenarios/grpc/test_demo.py runs a short one"},
     "docs/how-to/kubernetes.md": {"": "needs a cluster; tests/unit/deploy/test_kubernetes.py checks the manifests"},
     "docs/how-to/live-changes.md": {"equipoise reload\nsystemctl": "needs systemd for its second line"},
+    "docs/how-to/soak.md": {"": "takes minutes; tests/scenarios/faults runs a short one"},
     "docs/how-to/systemd.md": {"": "installs a service; tests/scenarios/shipping/test_service_manager.py runs one"},
     "docs/how-to/tls.md": {"": "needs a host of a name; tests/scenarios/tls runs its like"},
-    "examples/grpc/README.md": {"": "tests/scenarios/grpc/test_example.py runs the example"},
-    "examples/tls/README.md": {"": "tests/scenarios/tls/test_example.py runs the example"},
+    "benchmarks/README.md": {"": "takes many minutes, and the peers"},
 }
 
 # Page -> lines that fail there, and should.
 FAILS = {
     "docs/how-to/live-changes.md": {
         "equipoise targets remove c --force": "the line before has removed it; a page shows both ways",
+    },
+    "examples/tls/README.md": {
+        "curl --cacert certificates/ca.pem https://localhost:9443/": "a client without a certificate is refused there",
     },
 }
 
@@ -132,6 +141,13 @@ class Block:
     text: str
 
     @property
+    def commands(self) -> str:
+        """What is to be typed; of a dialogue, without what is said to it."""
+        if self.language != "console":
+            return self.text
+        return "".join(f"{line[2:]}\n" for line in self.text.splitlines() if line.startswith("$ "))
+
+    @property
     def reason(self) -> str:
         """Why it is not run; empty when it is."""
         reasons = NOT_RUN.get(self.page, {})
@@ -154,11 +170,11 @@ def script(page: Path) -> str:
         if block.title:
             parts.append(f"cat >{block.title} <<'.'\n{block.text}.\n")
         elif block.language in SHELL and not block.reason:
-            parts.append(runnable(block.text, FAILS.get(name, {})))
+            parts.append(runnable(block.commands, FAILS.get(name, {}), PORTS.get(name, "8080 8081")))
     return "\n".join([*parts, "echo ::end"])
 
 
-def runnable(text: str, fails: dict[str, str]) -> str:
+def runnable(text: str, fails: dict[str, str], ports: str = "8080 8081") -> str:
     """A block for a script: what a person would end with Ctrl-C goes into the background, or ends by itself."""
     lines = []
     for line in re.sub(r"\\\n *", "", text).splitlines():
@@ -173,9 +189,9 @@ def runnable(text: str, fails: dict[str, str]) -> str:
             command += " &"
         lines.append(command)
         if re.match(r"equipoise run\b", command):
-            lines.append("listens 8080 8081")
-        elif port := re.match(r"equipoise target\b.*--port (\d+)", command):
-            lines.append(f"listens {port[1]}")
+            lines.append(f"listens {ports}")
+        elif started := re.findall(r"(?:equipoise target\b[^&]*--port|python target.py) (\d+)", command):
+            lines.append(f"listens {' '.join(started)}")
     return "\n".join(lines) + "\n"
 
 

@@ -33,11 +33,14 @@ def frozen(pid: int) -> Iterator[None]:
 
 
 @contextmanager
-def small_disk(folder: Path) -> Iterator[None]:
+def small_disk(folder: Path, size: str = "256k") -> Iterator[None]:
     """A file system of its own on the folder, for the test alone."""
     folder.mkdir()
     made = subprocess.run(
-        ["mount", "-t", "tmpfs", "-o", "size=256k", "tmpfs", str(folder)], capture_output=True, text=True, check=False
+        ["mount", "-t", "tmpfs", "-o", f"size={size}", "tmpfs", str(folder)],
+        capture_output=True,
+        text=True,
+        check=False,
     )
     if made.returncode:
         pytest.skip(f"no file system can be mounted here: {made.stderr.strip()}")
@@ -76,7 +79,7 @@ def test_a_full_state_directory_refuses_changes_and_keeps_the_traffic(stage: Sta
         full = tmp_path / "state" / "full"
         fill(full)
         refused = admin.ask("PUT", "/v1/pools/default/algorithm", {"algorithm": "round_robin"})
-        assert refused.status == 409
+        assert refused.status == 507
         assert "o space left" in refused.problem()
         assert fetch(balancer.port).body == b"ok"
         assert admin.done("GET", "/v1/config")["version"] == version

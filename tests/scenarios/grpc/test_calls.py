@@ -1,6 +1,7 @@
 """Calls of every shape, by every implementation, with all that travels beside their messages."""
 
 import json
+from collections.abc import Iterator
 from queue import SimpleQueue
 from typing import Any
 
@@ -8,8 +9,10 @@ import grpc
 import h2.events
 import pytest
 
+from tests.scenarios.conftest import DEFAULT
 from tests.scenarios.grpc.conftest import Before
-from tests.scenarios.support.grpc_peers import CLIENTS, FOUR_ANSWERS, GrpcStage, SyncClient
+from tests.scenarios.support.balancer import Balancer
+from tests.scenarios.support.grpc_peers import CLIENTS, FOUR_ANSWERS, GrpcStage, GrpcTarget, SyncClient
 from tests.scenarios.support.raw_http2 import RawClient, RawConnection, RawTarget
 from tests.scenarios.support.stage import Stage
 
@@ -23,12 +26,18 @@ def failure(call: Any) -> Any:
     return caught.value
 
 
-@pytest.mark.parametrize("server", ["aio", "sync", "grpclib"])
+@pytest.fixture(scope="module", params=["aio", "sync", "grpclib"])
+def implementation(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Balancer]:
+    """A balancer before a target of each implementation, for all clients."""
+    folder = tmp_path_factory.mktemp("implementation")
+    with GrpcTarget(folder, request.param) as target, Balancer(folder, DEFAULT.text([target.url])) as balancer:
+        yield balancer
+
+
 @pytest.mark.parametrize("client", ["sync", "aio", "grpclib"])
-def test_calls_of_all_four_shapes(grpc_stage: GrpcStage, before: Before, client: str, server: str) -> None:
-    balancer = before([grpc_stage.target(server)])
-    assert CLIENTS[client](balancer.port) == FOUR_ANSWERS
-    balancer.wait_idle()
+def test_calls_of_all_four_shapes(implementation: Balancer, client: str) -> None:
+    assert CLIENTS[client](implementation.port) == FOUR_ANSWERS
+    implementation.wait_idle()
 
 
 def test_the_log_has_a_line_for_each_call(grpc_stage: GrpcStage, before: Before) -> None:

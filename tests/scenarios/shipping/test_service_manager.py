@@ -110,3 +110,19 @@ def test_a_manager_that_is_gone_stops_nothing(stage: Stage, balance: Balance, tm
     balancer = balance([stage.target()], Setting(), ["env", f"NOTIFY_SOCKET={tmp_path / 'gone'}"])
     assert balancer.wait_for("the service manager was not told")["level"] == "warning"
     assert fetch(balancer.port).status == 200
+
+
+def test_an_upgrade_makes_another_process_the_main_one(stage: Stage, balance: Balance, manager: Manager) -> None:
+    balancer = balance([stage.target()], Setting(), manager.wrapper("WATCHDOG_USEC=60000000"))
+    before = balancer.pid
+    balancer.signal(signal.SIGUSR2)
+    heard: list[dict[str, str]] = []
+    while len([told for told in heard if "WATCHDOG" not in told]) < 3:
+        heard.append(manager.hear())
+    ready, main, again = (told for told in heard if "WATCHDOG" not in told)
+    assert (ready["READY"], again["READY"]) == ("1", "1")
+    assert main == {"MAINPID": str(balancer.pid)}
+    assert balancer.pid != before
+    assert balancer.wait_exit() == 0
+    # The one that drains says no more, least of all that the service stops.
+    assert not [told for told in manager.hear_no_more() if "WATCHDOG" not in told]

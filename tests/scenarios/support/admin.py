@@ -1,6 +1,6 @@
 """The admin API of a real balancer, called over HTTP with real tokens.
 
-Owns: calls with a token that `equipoise token` made, and streams of events.
+Owns: calls with a token, made as `equipoise token` makes one and by it, and streams of events.
 Refuses to know: what the answers should be.
 """
 
@@ -13,6 +13,11 @@ from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from typing import Any
 
+import msgspec
+
+from equipoise.admin.auth import Grant
+from equipoise.admin.auth import make_token as sign
+from equipoise.config.load import load
 from tests.scenarios.support.balancer import Balancer, environment
 from tests.scenarios.support.polling import PATIENCE, eventually
 
@@ -54,8 +59,11 @@ class Admin:
         self._tokens: dict[str, str] = {}
 
     def token(self, role: str = "admin") -> str:
+        """What the command would print, without its process: most calls are about something else."""
         if role not in self._tokens:
-            self._tokens[role] = make_token(self.balancer, role)
+            config = load(self.balancer.config)
+            config = msgspec.structs.replace(config, state_dir=str(self.balancer.folder / config.state_dir))
+            self._tokens[role] = sign(config, Grant("admin" if role == "admin" else "read"))
         return self._tokens[role]
 
     def bearer(self, role: str = "admin") -> dict[str, str]:

@@ -19,12 +19,15 @@ from typing import Any, Self
 
 import equipoise.errors
 from equipoise.config.schema import MAX_SLOTS
+from equipoise.runtime.workers import SPARE_ROWS
 from equipoise.state.ledger import Ledger
 from tests.scenarios.support.polling import PATIENCE, eventually
 from tests.scenarios.support.stage import Target
 
 PACKAGE_PARENT = Path(equipoise.errors.__file__).parent.parent
 COMPILED = not equipoise.errors.__file__.endswith(".py")
+# How long a balancer may drain at the end of a test before it is told a second time, which cuts what is left.
+DRAIN_S = 1.5
 
 
 def environment() -> dict[str, str]:
@@ -141,13 +144,19 @@ class Balancer:
     # What it is made of
 
     @property
+    def pid(self) -> int:
+        """The process id of the supervisor: another one after each upgrade."""
+        successors = self.find("taken over")
+        return int(successors[-1]["pid"]) if successors else self.process.pid
+
+    @property
     def workers(self) -> list[int]:
         """The process ids of the workers that live."""
         alive = []
         for event in self.find("worker started"):
             with suppress(OSError):
                 fields = Path(f"/proc/{event['pid']}/stat").read_text().rpartition(")")[2].split()
-                if fields[0] != "Z" and fields[1] == str(self.process.pid):
+                if fields[0] != "Z" and fields[1] == str(self.pid):
                     alive.append(int(event["pid"]))
         return alive
 
@@ -156,8 +165,9 @@ class Balancer:
 
         The pool's own column, which counts picks, is the first; it is left out.
         """
-        rows = int(self.find("starting")[0]["workers"])
-        for link in Path(f"/proc/{self.process.pid}/fd").iterdir():
+        # A worker that is being replaced and its successor have a row each.
+        rows = int(self.find("starting")[-1]["workers"]) + SPARE_ROWS
+        for link in Path(f"/proc/{self.pid}/fd").iterdir():
             with suppress(OSError):
                 if "equipoise-ledger" not in str(link.readlink()):
                     continue
@@ -189,7 +199,10 @@ class Balancer:
 
     def signal(self, number: signal.Signals) -> None:
         """Signals the supervisor."""
-        self.process.send_signal(number)
+        if self.pid == self.process.pid:
+            self.process.send_signal(number)
+        else:
+            os.kill(self.pid, number)
 
     def reload(self, text: str) -> dict[str, Any]:
         """Writes another file and has it read; returns what the log says of it."""
@@ -207,11 +220,13 @@ class Balancer:
 
     def end(self) -> None:
         """Ends it, in whatever state a test left it, and fails if something broke inside it."""
-        for _ in range(2):
+        if self.pid != self.process.pid:
+            self._end_successor()
+        for patience in (DRAIN_S, PATIENCE):
             if self.process.poll() is None:
                 self.signal(signal.SIGTERM)
                 with suppress(subprocess.TimeoutExpired):
-                    self.process.wait(1.5)
+                    self.process.wait(patience)
         if self.process.poll() is None:
             workers = self.workers
             self.process.kill()
@@ -230,6 +245,31 @@ class Balancer:
         assert "Traceback" not in "".join(line for line in self.log_text().splitlines() if not line.startswith("{")), (
             self.log_text()
         )
+
+    def _end_successor(self) -> None:
+        """Ends what has taken over from the process that was started here, and is no child of this one."""
+        pid, workers = self.pid, self.workers
+        try:
+            for patience in (DRAIN_S, PATIENCE):
+                os.kill(pid, signal.SIGTERM)
+                with suppress(AssertionError):
+                    eventually(lambda: is_gone(pid), within=patience)
+                    return
+            os.kill(pid, signal.SIGKILL)
+        except ProcessLookupError:
+            return
+        for each in workers:
+            with suppress(ProcessLookupError):
+                os.kill(each, signal.SIGKILL)
+        raise AssertionError(f"it did not leave: {self.log_text()}")
+
+
+def is_gone(pid: int) -> bool:
+    """Whether a process has ended, reaped or not."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "Z"
+    except OSError:
+        return True
 
 
 def urls(targets: Sequence[Target]) -> list[str]:

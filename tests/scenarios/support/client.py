@@ -44,12 +44,14 @@ class Client:
 
     all_open: ClassVar[set["Client"]] = set()
 
-    def __init__(self, port: int, receive_buffer: int = 0) -> None:
+    def __init__(self, port: int, receive_buffer: int = 0, address: str = "") -> None:
         self.sock = socket.socket()
         self.all_open.add(self)
         self.sock.settimeout(PATIENCE)
         if receive_buffer:
             self.sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_buffer)
+        if address:
+            self.sock.bind((address, 0))
         self.sock.connect(("127.0.0.1", port))
         self.buffer = Buffer()
 

@@ -6,15 +6,26 @@ Refuses to know: what the programs are.
 It takes root. A host's name is looked up in a file that its programs see as /etc/hosts, and nobody else does.
 """
 
+import ctypes
+import itertools
 import os
 import subprocess
-from collections.abc import Mapping, Sequence
-from contextlib import ExitStack
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from types import TracebackType
 from typing import Self
 
 SUBNET = "10.77.0"
+# linux/sched.h
+_CLONE_NEWNET = 0x40000000
+_NAMESPACES = Path("/run/netns")
+# Several networks may be there at once.
+_NUMBERS = itertools.count()
+_LIBC = ctypes.CDLL(None, use_errno=True)
+# A classic BPF program for `tc filter ... bpf direct-action`: a packet whose random number is above the limit passes
+# (-1, no opinion), the others are dropped (2, TC_ACT_SHOT). netem would do as well, where the kernel has it.
+_DROP = "4,32 0 0 4294963256,37 0 1 {limit},6 0 0 4294967295,6 0 0 2"
 # Puts the names before the program, which keeps the process: its id is the one that was started.
 _WITH_NAMES = 'mount --bind "$0" /etc/hosts && exec "$@"'
 
@@ -39,7 +50,8 @@ class Network:
         self._names = folder / "hosts"
         self._addresses: dict[str, str] = {}
         self._hosts: dict[str, Host] = {}
-        self._switch = f"eq{os.getpid()}-switch"
+        self._mark = f"eq{os.getpid()}-{next(_NUMBERS)}"
+        self._switch = f"{self._mark}-switch"
         self._gone = ExitStack()
 
     def __enter__(self) -> Self:
@@ -58,7 +70,7 @@ class Network:
         """A host with a name and the next address; the same one for the same name."""
         if name not in self._hosts:
             number = len(self._hosts) + 1
-            namespace = f"eq{os.getpid()}-{number}"
+            namespace = f"{self._mark}-{number}"
             self._add_namespace(namespace)
             cable = f"cable{number}"
             _ip("-n", self._switch, "link", "add", cable, "type", "veth", "peer", "name", "eth0", "netns", namespace)
@@ -120,6 +132,31 @@ class Host:
             self._network.name(self.name, None)
             self.address = ""
 
+    @contextmanager
+    def inside(self) -> Iterator[None]:
+        """This thread is on the host meanwhile, and so is every thread and process that it starts."""
+        with Path("/proc/thread-self/ns/net").open("rb") as home:
+            _enter(_NAMESPACES / self._namespace)
+            try:
+                yield
+            finally:
+                _set_network(home.fileno())
+
+    def lose(self, share: float, directions: Sequence[str] = ("ingress", "egress")) -> None:
+        """From now on so much of what comes in (ingress) and goes out (egress) is lost without a word; 1.0 is all."""
+        self.lose_nothing()
+        _run("tc", "-n", self._namespace, "qdisc", "add", "dev", "eth0", "clsact")
+        program = _DROP.format(limit=round(share * 0xFFFFFFFF))
+        for direction in directions:
+            _run(
+                "tc", "-n", self._namespace, "filter", "add", "dev", "eth0", direction, "bpf", "da", "bytecode", program
+            )
+
+    def lose_nothing(self) -> None:
+        """The cable is whole again."""
+        command = ["tc", "-n", self._namespace, "qdisc", "del", "dev", "eth0", "clsact"]
+        subprocess.run(command, capture_output=True, check=False)
+
     def command(self, words: Sequence[str]) -> list[str]:
         """A command line that runs a program on this host, as the process that is started."""
         inside = ["ip", "netns", "exec", self._namespace]
@@ -130,6 +167,21 @@ class Host:
         return subprocess.run(self.command(words), env=environment, capture_output=True, text=True, check=False)
 
 
+def _enter(namespace: Path) -> None:
+    with namespace.open("rb") as there:
+        _set_network(there.fileno())
+
+
+def _set_network(fd: int) -> None:
+    """The calling thread's network namespace (setns(2)); Python has a function for it since 3.12 only."""
+    if _LIBC.setns(fd, _CLONE_NEWNET):
+        raise OSError(ctypes.get_errno(), os.strerror(ctypes.get_errno()))
+
+
 def _ip(*words: str) -> None:
-    done = subprocess.run(["ip", *words], capture_output=True, text=True, check=False)
-    assert done.returncode == 0, f"ip {' '.join(words)}: {done.stderr}"
+    _run("ip", *words)
+
+
+def _run(*words: str) -> None:
+    done = subprocess.run(words, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, f"{' '.join(words)}: {done.stderr}"

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from typing import TypeVar
 
 # Machines are shared, and the interpreted mode is slow: this is how long anything may take before it counts as broken.
-PATIENCE = 20.0
+PATIENCE = 30.0
 
 Seen = TypeVar("Seen")
 

@@ -201,6 +201,11 @@ class Target:
     async def _stop(self) -> None:
         self._listens = False
         if self._server is not None:
+            # What was accepted in this turn of the loop becomes a connection first: a closed server takes no more, and
+            # asyncio would leave that socket open with nobody to close it.
+            for sock in self._server.sockets:
+                asyncio.get_running_loop().remove_reader(sock.fileno())
+            await asyncio.sleep(0)
             self._server.close()
             self._server = None
         for writer in list(self._open):

@@ -7,13 +7,14 @@ from typing import Any
 
 import pytest
 
-from tests.scenarios.conftest import Balance
+from tests.scenarios.conftest import Balance, Lend
 from tests.scenarios.support.balancer import Balancer, Setting
 from tests.scenarios.support.secure import showing, trusting
-from tests.scenarios.support.stage import Stage, Target
+from tests.scenarios.support.stage import Script, Stage, Target
 from tests.support.certificates import EXPIRED, Authority
 
 Secure = Callable[..., "SecureBalancer"]
+LendSecure = Callable[..., tuple["SecureBalancer", Target]]
 
 
 class SecureBalancer:
@@ -70,6 +71,28 @@ def secure(balance: Balance, stage: Stage, certificates: Path) -> Secure:
     return start
 
 
+@pytest.fixture(scope="module")
+def lent_certificates(tmp_path_factory: pytest.TempPathFactory, ca: Authority) -> Path:
+    """A folder with the authority and the certificates a.example, *.b.example and c.b.example, for tests that share."""
+    folder = tmp_path_factory.mktemp("certificates")
+    ca.write(folder)
+    for name, file in (("a.example", "a"), ("*.b.example", "b"), ("c.b.example", "c")):
+        ca.issue(name).write(folder, file)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def lend_secure(lend: Lend, lent_certificates: Path) -> LendSecure:
+    """Lends a balancer as `secure` makes one, with certificates of `lent_certificates`."""
+
+    def start(script: Script | None = None, tls: str = "") -> tuple[SecureBalancer, Target]:
+        setting = Setting(more=listener(tls or pair(lent_certificates, "a")))
+        balancer, target = lend(script, setting)
+        return SecureBalancer(balancer, lent_certificates), target
+
+    return start
+
+
 class Clients:
     """Contexts of clients with certificates good and bad."""
 
@@ -89,6 +112,6 @@ class Clients:
 
 
 @pytest.fixture
-def clients(ca: Authority, stranger: Authority, certificates: Path) -> Clients:
+def clients(ca: Authority, stranger: Authority, lent_certificates: Path) -> Clients:
     """Clients, and the folder with the authority of the good ones."""
-    return Clients(ca, stranger, certificates)
+    return Clients(ca, stranger, lent_certificates)

@@ -12,16 +12,15 @@ from tests.scenarios.support.messages import ClosedEarlyError
 from tests.scenarios.support.polling import PATIENCE, eventually
 from tests.scenarios.support.secure import SecureClient, trusting
 from tests.scenarios.support.stage import Call, Stage, echoes
-from tests.scenarios.tls.conftest import Clients, Secure, pair
+from tests.scenarios.tls.conftest import Clients, LendSecure, Secure, pair
 from tests.support.certificates import Authority
 
 # uvloop closes without saying why when a handshake fails.
 REFUSED = (ssl.SSLError, ConnectionError, ClosedEarlyError)
 
 
-def test_a_request_over_tls_is_forwarded_and_says_so(secure: Secure, stage: Stage, ca: Authority) -> None:
-    target = stage.target()
-    balancer = secure([target])
+def test_a_request_over_tls_is_forwarded_and_says_so(lend_secure: LendSecure, ca: Authority) -> None:
+    balancer, target = lend_secure()
     with SecureClient(balancer.port, trusting(ca)) as client:
         assert client.ask(GET).status == 200
     with Client(balancer.plain) as client:
@@ -37,22 +36,29 @@ def test_a_connection_is_kept_for_more_requests(secure: Secure, stage: Stage, ca
     assert (target.paths, target.connections) == (["/1", "/2", "/3"], 1)
 
 
-def test_large_bodies_arrive_as_they_were_sent(secure: Secure, stage: Stage, ca: Authority) -> None:
+def test_large_bodies_arrive_as_they_were_sent(lend_secure: LendSecure, ca: Authority) -> None:
     body = bytes(range(256)) * 16 * 1024  # 4 MiB
-    with SecureClient(secure([stage.target(echoes)]).port, trusting(ca)) as client:
+    balancer, _ = lend_secure(echoes)
+    with SecureClient(balancer.port, trusting(ca)) as client:
         assert client.ask(post(body)).body == body
 
 
-def test_a_tunnel_carries_bytes_both_ways(secure: Secure, stage: Stage, ca: Authority) -> None:
+def test_a_tunnel_carries_bytes_both_ways(lend_secure: LendSecure, ca: Authority) -> None:
     async def switches(call: Call) -> None:
         await call.send(b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: x\r\nConnection: Upgrade\r\n\r\nhello")
         await call.send(await call.reader.read(4))
         await call.gone()
 
-    with SecureClient(secure([stage.target(switches)]).port, trusting(ca)) as client:
+    balancer, _ = lend_secure(switches)
+    with SecureClient(balancer.port, trusting(ca)) as client:
         assert client.send(get("/", "Upgrade: x", "Connection: Upgrade")).head().status == 101
         assert client.receive(5) == b"hello"
         assert client.send(b"ping").receive(4) == b"ping"
+
+
+def several(folder: Path) -> str:
+    """The lines of three certificates, a.example's first."""
+    return "".join(f"[[listeners.tls.certificates]]\n{pair(folder, each)}" for each in "abc")
 
 
 @pytest.mark.parametrize(
@@ -60,31 +66,28 @@ def test_a_tunnel_carries_bytes_both_ways(secure: Secure, stage: Stage, ca: Auth
     [("a.example", "a.example"), ("x.b.example", "*.b.example"), ("c.b.example", "c.b.example")],
 )
 def test_the_name_that_is_asked_for_chooses_the_certificate(
-    secure: Secure, certificates: Path, ca: Authority, name: str, shown: str
+    lend_secure: LendSecure, lent_certificates: Path, ca: Authority, name: str, shown: str
 ) -> None:
-    ca.issue("*.b.example").write(certificates, "b")
-    ca.issue("c.b.example").write(certificates, "c")
-    tables = "".join(f"[[listeners.tls.certificates]]\n{pair(certificates, each)}" for each in "abc")
-    with SecureClient(secure(tls=tables).port, trusting(ca), name) as client:
+    balancer, _ = lend_secure(tls=several(lent_certificates))
+    with SecureClient(balancer.port, trusting(ca), name) as client:
         assert (client.names, client.ask(GET).status) == ([shown], 200)
 
 
 def test_a_client_that_names_nobody_gets_the_first_certificate(
-    secure: Secure, certificates: Path, ca: Authority
+    lend_secure: LendSecure, lent_certificates: Path, ca: Authority
 ) -> None:
-    ca.issue("b.example").write(certificates, "b")
-    tables = "".join(f"[[listeners.tls.certificates]]\n{pair(certificates, each)}" for each in "ab")
     context = trusting(ca)
     context.check_hostname = False
-    balancer = secure(tls=tables)
+    balancer, _ = lend_secure(tls=several(lent_certificates))
     for name in (None, "127.0.0.1", "unknown.example"):
         with SecureClient(balancer.port, context, name) as client:
             assert client.names == ["a.example"]
 
 
 @pytest.mark.parametrize("version", ["1.2", "1.3"])
-def test_both_versions_are_spoken(secure: Secure, ca: Authority, version: str) -> None:
-    with SecureClient(secure().port, trusting(ca, newest=version)) as client:
+def test_both_versions_are_spoken(lend_secure: LendSecure, ca: Authority, version: str) -> None:
+    balancer, _ = lend_secure()
+    with SecureClient(balancer.port, trusting(ca, newest=version)) as client:
         assert (client.tls.version(), client.ask(GET).status) == (f"TLSv{version}", 200)
 
 
@@ -98,9 +101,12 @@ def test_versions_below_the_oldest_are_refused(secure: Secure, certificates: Pat
 
 @pytest.mark.needs("openssl")
 @pytest.mark.parametrize(("version", "good"), [("-tls1_2", True), ("-tls1_1", False), ("-tls1", False)])
-def test_tls_1_1_and_older_are_refused_whatever_is_configured(secure: Secure, version: str, good: bool) -> None:
+def test_tls_1_1_and_older_are_refused_whatever_is_configured(
+    lend_secure: LendSecure, version: str, good: bool
+) -> None:
+    balancer, _ = lend_secure()
     found = subprocess.run(
-        ["openssl", "s_client", "-connect", f"127.0.0.1:{secure().port}", version, "-cipher", "ALL:@SECLEVEL=0"],
+        ["openssl", "s_client", "-connect", f"127.0.0.1:{balancer.port}", version, "-cipher", "ALL:@SECLEVEL=0"],
         input=b"",
         capture_output=True,
         check=False,
@@ -110,8 +116,8 @@ def test_tls_1_1_and_older_are_refused_whatever_is_configured(secure: Secure, ve
 
 
 @pytest.mark.parametrize("newest", ["1.2", "1.3"])
-def test_a_session_is_resumed_within_a_worker(secure: Secure, ca: Authority, newest: str) -> None:
-    balancer, context = secure(workers=1), trusting(ca, newest=newest)
+def test_a_session_is_resumed_within_a_worker(lend_secure: LendSecure, ca: Authority, newest: str) -> None:
+    (balancer, _), context = lend_secure(), trusting(ca, newest=newest)
     with SecureClient(balancer.port, context) as client:
         assert client.ask(GET).status == 200
         session = client.tls.session
@@ -124,9 +130,10 @@ BOTH = ("h2", "http/1.1")
 
 @pytest.mark.parametrize(("offered", "chosen"), [(("http/1.1",), "http/1.1"), (BOTH, "h2"), (BOTH[::-1], "h2")])
 def test_http2_is_chosen_by_clients_that_offer_it(
-    secure: Secure, ca: Authority, offered: tuple[str, ...], chosen: str
+    lend_secure: LendSecure, ca: Authority, offered: tuple[str, ...], chosen: str
 ) -> None:
-    with SecureClient(secure().port, trusting(ca, protocols=offered)) as client:
+    balancer, _ = lend_secure()
+    with SecureClient(balancer.port, trusting(ca, protocols=offered)) as client:
         assert client.tls.selected_alpn_protocol() == chosen
 
 
@@ -138,11 +145,11 @@ def test_http2_can_be_switched_off(secure: Secure, certificates: Path, ca: Autho
 
 @pytest.mark.needs("curl")
 @pytest.mark.parametrize("version", ["--http1.1", "--http2"])
-def test_curl_gets_its_answer(secure: Secure, certificates: Path, version: str) -> None:
-    balancer = secure()
+def test_curl_gets_its_answer(lend_secure: LendSecure, lent_certificates: Path, version: str) -> None:
+    balancer, _ = lend_secure()
     found = subprocess.run(
         [
-            *("curl", "-sS", version, "--cacert", certificates / "ca.pem", "--max-time", str(PATIENCE)),
+            *("curl", "-sS", version, "--cacert", lent_certificates / "ca.pem", "--max-time", str(PATIENCE)),
             *("--resolve", f"a.example:{balancer.port}:127.0.0.1", f"https://a.example:{balancer.port}/"),
         ],
         capture_output=True,
@@ -179,13 +186,13 @@ def is_refused(port: int, context: ssl.SSLContext) -> bool:
         ("optional", "strange", True),
     ],
 )
-def test_client_certificates(secure: Secure, clients: Clients, how: str, kind: str, refused: bool) -> None:
-    assert is_refused(secure(tls=asking(clients.folder, how)).port, clients.context(kind)) is refused
+def test_client_certificates(lend_secure: LendSecure, clients: Clients, how: str, kind: str, refused: bool) -> None:
+    balancer, _ = lend_secure(tls=asking(clients.folder, how))
+    assert is_refused(balancer.port, clients.context(kind)) is refused
 
 
-def test_a_client_that_is_refused_reaches_no_target(secure: Secure, stage: Stage, clients: Clients) -> None:
-    target = stage.target()
-    balancer = secure([target], tls=asking(clients.folder, "required"))
+def test_a_client_that_is_refused_reaches_no_target(lend_secure: LendSecure, clients: Clients) -> None:
+    balancer, target = lend_secure(tls=asking(clients.folder, "required"))
     for version in ("1.2", "1.3"):
         assert is_refused(balancer.port, clients.context("strange", newest=version))
     assert len(target.requests) == 0
@@ -195,9 +202,8 @@ def test_a_client_that_is_refused_reaches_no_target(secure: Secure, stage: Stage
 # Those who do not speak TLS, or not quickly
 
 
-def test_a_client_in_clear_text_gets_nothing_and_harms_nobody(secure: Secure, stage: Stage, ca: Authority) -> None:
-    target = stage.target()
-    balancer = secure([target])
+def test_a_client_in_clear_text_gets_nothing_and_harms_nobody(lend_secure: LendSecure, ca: Authority) -> None:
+    balancer, target = lend_secure()
     with Client(balancer.port) as client:
         assert b"HTTP/1.1 200" not in client.send(GET).rest()
     with SecureClient(balancer.port, trusting(ca)) as client:
@@ -205,8 +211,8 @@ def test_a_client_in_clear_text_gets_nothing_and_harms_nobody(secure: Secure, st
     assert len(target.requests) == 1
 
 
-def test_clients_that_never_finish_a_handshake_hold_up_nobody(secure: Secure, ca: Authority) -> None:
-    balancer = secure(workers=1)
+def test_clients_that_never_finish_a_handshake_hold_up_nobody(lend_secure: LendSecure, ca: Authority) -> None:
+    balancer, _ = lend_secure()
     silent = [socket.create_connection(("127.0.0.1", balancer.port)) for _ in range(50)]
     try:
         for sock in silent[::2]:
@@ -218,8 +224,8 @@ def test_clients_that_never_finish_a_handshake_hold_up_nobody(secure: Secure, ca
             sock.close()
 
 
-def test_bytes_that_are_no_tls_harm_nobody(secure: Secure, ca: Authority) -> None:
-    balancer = secure(workers=1)
+def test_bytes_that_are_no_tls_harm_nobody(lend_secure: LendSecure, ca: Authority) -> None:
+    balancer, _ = lend_secure()
     for junk in (
         b"\x16\x03\x01\xff\xff" + b"\x00" * 70000,
         b"\x80\x80",

@@ -15,7 +15,7 @@ from websockets.asyncio.server import Server, ServerConnection, serve
 from websockets.exceptions import ConnectionClosedError
 from websockets.sync.client import connect as connect_sync
 
-from tests.scenarios.conftest import Balance
+from tests.scenarios.conftest import Balance, Lend
 from tests.scenarios.support.balancer import Setting
 from tests.scenarios.support.client import Client, fetch, get
 from tests.scenarios.support.polling import eventually
@@ -104,9 +104,8 @@ def test_many_websockets_talk_at_once(balance: Balance, websocket: Target, scale
     balancer.wait_idle()
 
 
-def test_the_target_gets_the_upgrade_and_the_client_gets_the_101(stage: Stage, balance: Balance) -> None:
-    target = stage.target(echoes_bytes)
-    balancer = balance([target])
+def test_the_target_gets_the_upgrade_and_the_client_gets_the_101(lend: Lend) -> None:
+    balancer, target = lend(echoes_bytes)
     with Client(balancer.port) as client:
         message = client.ask(UPGRADE)
         assert message.status == 101
@@ -115,13 +114,13 @@ def test_the_target_gets_the_upgrade_and_the_client_gets_the_101(stage: Stage, b
     assert (request.get("upgrade"), (request.get("connection") or "").lower()) == ("raw", "upgrade")
 
 
-def test_bytes_that_came_with_the_request_or_the_101_are_not_lost(stage: Stage, balance: Balance) -> None:
+def test_bytes_that_came_with_the_request_or_the_101_are_not_lost(lend: Lend) -> None:
     async def speaks_first(call: Call) -> None:
         await call.send(SWITCHED + b"early from the target")
         await call.send(await call.reader.read(1000) if not call.buffer.data else call.buffer.take(1000))
         await call.gone()
 
-    balancer = balance([stage.target(speaks_first)])
+    balancer, _ = lend(speaks_first)
     with Client(balancer.port) as client:
         client.send(UPGRADE + b"early from the client")
         assert client.answer().status == 101
@@ -129,8 +128,8 @@ def test_bytes_that_came_with_the_request_or_the_101_are_not_lost(stage: Stage, 
         client.receive_until(b"early from the client")
 
 
-def test_a_half_close_passes_and_the_other_direction_stays_open(stage: Stage, balance: Balance) -> None:
-    balancer = balance([stage.target(echoes_bytes)])
+def test_a_half_close_passes_and_the_other_direction_stays_open(lend: Lend) -> None:
+    balancer, _ = lend(echoes_bytes)
     with Client(balancer.port) as client:
         client.ask(UPGRADE)
         client.send(b"last words")
@@ -139,7 +138,7 @@ def test_a_half_close_passes_and_the_other_direction_stays_open(stage: Stage, ba
     balancer.wait_idle()
 
 
-def test_a_half_close_of_the_target_passes_and_the_client_may_go_on(stage: Stage, balance: Balance) -> None:
+def test_a_half_close_of_the_target_passes_and_the_client_may_go_on(lend: Lend) -> None:
     heard = bytearray()
 
     async def closes_its_half(call: Call) -> None:
@@ -148,7 +147,7 @@ def test_a_half_close_of_the_target_passes_and_the_client_may_go_on(stage: Stage
         while data := await call.reader.read(1000):
             heard.extend(data)
 
-    balancer = balance([stage.target(closes_its_half)])
+    balancer, _ = lend(closes_its_half)
     with Client(balancer.port) as client:
         client.ask(UPGRADE)
         assert client.rest() == b"goodbye"
@@ -170,10 +169,9 @@ def test_a_101_that_nobody_asked_for_is_502(stage: Stage, balance: Balance, fiel
 
 
 @pytest.mark.parametrize("status", ["200 OK", "426 Upgrade Required", "403 Forbidden"])
-def test_an_upgrade_that_the_target_does_not_grant_stays_http(stage: Stage, balance: Balance, status: str) -> None:
+def test_an_upgrade_that_the_target_does_not_grant_stays_http(lend: Lend, status: str) -> None:
     """What the client sends behind it is a request, and is held to the rules of one."""
-    target = stage.target(says(answer(status, b"plain")))
-    balancer = balance([target])
+    balancer, target = lend(says(answer(status, b"plain")))
     with Client(balancer.port) as client:
         client.send(UPGRADE + get("/next") + b"\x81\x05frame, not HTTP\r\n\r\n")
         assert client.answer().body == b"plain"

@@ -76,7 +76,7 @@ def kept(tmp_path: Path) -> Iterator[Any]:
 
 
 def test_it_is_killed_and_comes_back_on_its_port(kept: Any) -> None:
-    target = kept("--stop-at", "0.5", "--start-at", "1.5")
+    target = kept("--stop-at", "0.5", "--start-at", "2.5")
     target.wait_for("killed")
     assert not target.listens()
     target.wait_for("listening", 2)

@@ -5,22 +5,27 @@ import re
 import shutil
 import subprocess
 import sys
+import tomllib
 from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
 
+from equipoise.admin.metrics_reference import METRICS
 from equipoise.cli.reference import commands
 from equipoise.config.decode import plain
 from equipoise.config.load import parse
+from equipoise.config.schema import LimitsConfig, QueueConfig
 from equipoise.proxy.access_log import FullRecord
 from equipoise.proxy.exchange import OUTCOMES
+from equipoise.state.ledger import LIMITS
+from equipoise.wire import flood
 
 ROOT = Path(__file__).parents[3]
 SOURCE = ROOT / "src" / "equipoise"
 EXAMPLES = ROOT / "examples"
-TOP = [ROOT / name for name in ("README.md", "CONTRIBUTING.md", "CHANGELOG.md", "SECURITY.md")]
+TOP = [ROOT / name for name in ("README.md", "CONTRIBUTING.md", "CHANGELOG.md", "SECURITY.md", "benchmarks/README.md")]
 DOCS = sorted((ROOT / "docs").rglob("*.md"))
 PAGES = [path for path in TOP if path.exists()] + DOCS + sorted(EXAMPLES.rglob("*.md"))
 
@@ -234,6 +239,39 @@ def test_every_block_of_json_and_yaml_is_some(page: Path) -> None:
         json.loads(text)
     for text in blocks(page, "yaml"):
         assert import_module("yaml").safe_load(text)
+
+
+# The limits
+
+LIMITS_PAGE = ROOT / "docs" / "how-to" / "limits-and-timeouts.md"
+
+
+def cells(column: int) -> set[str]:
+    """What is in code in a column of the tables of the page of limits."""
+    rows = [line.strip("|").split(" | ") for line in LIMITS_PAGE.read_text().splitlines() if line.startswith("| ")]
+    return {text for row in rows if len(row) == 4 for text in re.findall(r"`([^`]+)`", row[column])}
+
+
+def test_the_page_of_limits_shows_the_defaults() -> None:
+    (defaults,) = blocks(LIMITS_PAGE, "toml")
+    assert tomllib.loads(defaults) == {"limits": plain(LimitsConfig())}
+
+
+def test_the_page_of_limits_says_of_every_limit_what_happens_and_where_it_is_counted() -> None:
+    keys = {*LimitsConfig.__struct_fields__, *(f"queue.{name}" for name in QueueConfig.__struct_fields__)}
+    assert keys - cells(0) == set()
+    metrics = {name for name in cells(3) if name.startswith("equipoise_")}
+    assert metrics <= METRICS.keys()
+    assert set(LIMITS) - cells(3) == {"http2_flood"}
+    assert "`http2_flood`" in LIMITS_PAGE.read_text()
+
+
+def test_the_page_of_limits_has_the_budgets_of_floods() -> None:
+    rows = re.findall(r"^\|[^|]*\| ([0-9,]+) \| ([0-9,]*) ?\|$", LIMITS_PAGE.read_text(), re.MULTILINE)
+    shown = [tuple(int(number.replace(",", "") or 0) for number in row) for row in rows]
+    kinds = ("RESET", "SETTINGS", "PING", "EMPTY", "UPDATE", "IDLE")
+    budgets = [(getattr(flood, f"{kind}_BURST"), getattr(flood, f"{kind}_RATE")) for kind in kinds]
+    assert shown == [*budgets, (flood.MAX_UNREAD, 0)]
 
 
 # The threat model
