@@ -108,9 +108,9 @@ def test_a_queue_that_is_full_drops_what_comes_and_counts_it() -> None:
     assert (writer.written, writer.dropped) == (0, 12)
 
 
-# What a batch that was given up in its middle leaves behind. The limit on the size of a file makes a write fail after
-# some of its bytes; it holds for a whole process, hence one of its own.
-TORN = """
+# The limit on the size of a file makes a write fail after some of its bytes; it holds for a whole process, hence one of
+# its own.
+LIMITED = """
 import resource, signal, sys, time
 from equipoise.proxy.log_file import BatchWriter
 
@@ -120,25 +120,48 @@ def wait_for(condition):
         assert time.monotonic() < deadline
         time.sleep(0.002)
 
+def limit(size):
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, resource.RLIM_INFINITY))
+
 signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
 said = []
 writer = BatchWriter(sys.argv[1], said.append, most=100)
-resource.setrlimit(resource.RLIMIT_FSIZE, (10, resource.RLIM_INFINITY))
+limit(10)
+"""
+# What a batch that was given up in its middle leaves behind.
+TORN = """
 writer.put(b"first\\nsecond\\n", 2)
 wait_for(lambda: said)
 writer.put(b"x" * 59 + b"\\n", 1)
 wait_for(lambda: writer.dropped == 2)
-resource.setrlimit(resource.RLIMIT_FSIZE, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
+limit(resource.RLIM_INFINITY)
 wait_for(lambda: writer.written == 1)
 writer.put(b"third\\n", 1)
+writer.close()
+"""
+# Three batches in one call, of which the file takes one and a half.
+HALF = """
+for batch in (b"first\\n", b"second\\n", b"third\\n"):
+    writer.put(batch, 1, soon=False)
+writer.hurry()
+wait_for(lambda: said)
+assert (writer.written, writer.dropped) == (1, 0)
+limit(resource.RLIM_INFINITY)
+wait_for(lambda: writer.written == 3)
 writer.close()
 """
 
 
 def test_a_line_that_was_cut_does_not_spoil_the_next(tmp_path: Path) -> None:
     path = tmp_path / "log"
-    subprocess.run([sys.executable, "-c", TORN, str(path)], check=True, timeout=50)
+    subprocess.run([sys.executable, "-c", LIMITED + TORN, str(path)], check=True, timeout=50)
     assert path.read_bytes() == b"first\nseco\n" + b"x" * 59 + b"\nthird\n"
+
+
+def test_what_one_call_left_over_is_written_when_there_is_room(tmp_path: Path) -> None:
+    path = tmp_path / "log"
+    subprocess.run([sys.executable, "-c", LIMITED + HALF, str(path)], check=True, timeout=50)
+    assert path.read_bytes() == b"first\nsecond\nthird\n"
 
 
 def replace_descriptor(writer: BatchWriter, path: Path) -> None:
