@@ -211,12 +211,16 @@ def _protocol(builds: Sequence[Build], choice: Choice, load: tuple[str, str, Tra
 
 
 def rows_for(builds: Sequence[Build], choice: Choice, traffic: Traffic) -> tuple[Row, ...]:
-    """The rows that can carry that traffic. The peers' logs are measured where calls come as a mesh makes them."""
+    """The rows that can carry that traffic.
+
+    The peers' logs are measured where calls come as a mesh makes them, and that of the quickest of them for lone calls.
+    """
     rows = chosen_rows(builds, choice, NGHTTPX)
+    logging = {"equipoise", "other", *(("nghttpx",) if traffic is LONE_CALLS else ())}
     return tuple(
         replace(row, link=traffic.link)
         for row in rows
-        if (not row.log or row.kind in {"equipoise", "other"} or traffic is CALLS)
+        if (not row.log or row.kind in logging or traffic is CALLS)
         and (row.variant == "" or (row.variant == "tcp" and traffic.link is Link.HTTP2))
     )
 
