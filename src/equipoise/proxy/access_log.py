@@ -195,13 +195,13 @@ class JsonLog(AccessLog):
         """
         self.writer = writer
 
-    def put(self, lines: list[bytes]) -> None:
-        """Takes finished lines; they are written by the next tick."""
-        self.writer.put(b"".join(lines), len(lines), soon=False)
+    def put(self, lines: bytes, count: int) -> None:
+        """Takes so many finished lines; they are written by the next tick."""
+        self.writer.put(lines, count, soon=False)
 
     def write(self, record: Record) -> None:
         """See `AccessLog.write`."""
-        self.put([encode_line(record)])
+        self.put(encode_line(record), 1)
 
     def tick(self) -> None:
         """See `AccessLog.tick`."""

@@ -9,6 +9,7 @@ from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Final
 
+from librt.strings import BytesWriter
 from mypy_extensions import i64
 
 from equipoise.errors import UPSTREAM, ProxyError, client_failed, limited
@@ -53,29 +54,35 @@ class LogPort:
         self.headers = headers
         # Whether the log takes finished lines of JSON.
         self.joins = isinstance(log, JsonLog)
-        self.lines: list[bytes] = []
+        # Finished lines of JSON, and how many they are. Each is written here piece by piece: joining them costs three
+        # times as much.
+        self.lines = BytesWriter()
+        self.count: i64 = 0
 
-    def add(self, line: bytes) -> None:
-        """Takes a finished line."""
-        self.lines.append(line)
-        if len(self.lines) >= BATCH:
+    def finished(self) -> None:
+        """One more line stands in `lines`."""
+        self.count += 1
+        if self.count >= BATCH:
             self.flush()
 
     def write(self, record: Record) -> None:
         """Takes a record."""
         if self.joins:
-            self.add(encode_line(record))
+            self.lines.write(encode_line(record))
+            self.finished()
         else:
             self.sink.write(record)
 
     def flush(self) -> None:
         """Hands the lines over; called at each tick."""
-        lines = self.lines
-        if lines:
-            self.lines = []
+        count = self.count
+        if count:
+            self.count = 0
+            lines = self.lines.getvalue()
+            self.lines.truncate(0)
             sink = self.sink
             assert isinstance(sink, JsonLog)
-            sink.put(lines)
+            sink.put(lines, int(count))
 
 
 class Services:

@@ -25,8 +25,9 @@ class KeptLines(JsonLog):
     def __init__(self) -> None:
         self.lines: list[bytes] = []
 
-    def put(self, lines: list[bytes]) -> None:
-        self.lines.extend(lines)
+    def put(self, lines: bytes, count: int) -> None:
+        self.lines.extend(lines.splitlines(keepends=True))
+        assert lines.count(b"\n") == count
 
 
 def line_and_record(dialogue: Dialogue, request: bytes, answer: bytes) -> tuple[dict[str, Any], dict[str, Any]]:

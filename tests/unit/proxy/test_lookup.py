@@ -1118,8 +1118,9 @@ class KeptLines(JsonLog):
     def __init__(self) -> None:
         self.lines: list[bytes] = []
 
-    def put(self, lines: list[bytes]) -> None:
-        self.lines.extend(lines)
+    def put(self, lines: bytes, count: int) -> None:
+        self.lines.extend(lines.splitlines(keepends=True))
+        assert lines.count(b"\n") == count
 
 
 @pytest.mark.parametrize("protocol", ["HTTP/1.1", "HTTP/2"])
