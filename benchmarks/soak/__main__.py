@@ -170,7 +170,9 @@ class Run:
         seen = (stage.folder / "seen").read_text(encoding="utf-8").split()
         checks.append(judge.judge_twice(seen))
         incidents = self._record.incidents
-        lines = compare(read(stage.logs()), self._record, lambda ended: line_may_be_missing(ended, incidents))
+        lines = compare(
+            read(stage.logs()), self._record, lambda started, ended: line_may_be_missing(started, ended, incidents)
+        )
         checks.append(judge.judge_lines(lines))
         return checks
 

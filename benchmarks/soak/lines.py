@@ -42,13 +42,13 @@ def read(paths: Iterable[Path]) -> Iterable[bytes]:
             yield from file
 
 
-def compare(lines: Iterable[bytes], record: Record, may_be_missing: Callable[[float], bool]) -> Lines:
+def compare(lines: Iterable[bytes], record: Record, may_be_missing: Callable[[float, float], bool]) -> Lines:
     """Looks at every line, then at every request.
 
     Args:
         lines: of the access log, JSON.
         record: all requests.
-        may_be_missing: whether the line of an answer that ended at this moment may be missing.
+        may_be_missing: whether the line of a request that lasted from one moment to the other may be missing.
     """
     found = Lines()
     seen = array("B", bytes(len(record.statuses)))
@@ -57,11 +57,12 @@ def compare(lines: Iterable[bytes], record: Record, may_be_missing: Callable[[fl
         _line(line, record, seen, found)
     for number, status in enumerate(record.statuses):
         if status != UNKNOWN and not seen[number]:
-            if may_be_missing(record.ends[number]):
+            started, ended = record.starts[number], record.ends[number]
+            if may_be_missing(started, ended):
                 found.allowed_missing += 1
             else:
                 found.missing += 1
-                found.note(f"request {number}, answered {status}, has no line")
+                found.note(f"request {number}, answered {status} after {ended - started:.3f} s, has no line")
     return found
 
 

@@ -94,6 +94,7 @@ class Record:
 
     # By the number of the request.
     statuses: "array[int]" = field(default_factory=lambda: array("H"))
+    starts: "array[float]" = field(default_factory=lambda: array("d"))
     ends: "array[float]" = field(default_factory=lambda: array("d"))
     failures: list[Failure] = field(default_factory=list)
     incidents: list[Incident] = field(default_factory=list)
@@ -104,8 +105,9 @@ class Record:
     def begin(self, client: str, pool: str, *, safe: bool, connected: float) -> Request:
         """A request that is about to be sent."""
         self.statuses.append(UNKNOWN)
+        self.starts.append(time.monotonic())
         self.ends.append(0.0)
-        return Request(len(self.statuses) - 1, client, pool, safe, connected, time.monotonic())
+        return Request(len(self.statuses) - 1, client, pool, safe, connected, self.starts[-1])
 
     def good(self, request: Request, status: int) -> None:
         """It was answered as it should be."""

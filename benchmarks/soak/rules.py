@@ -41,11 +41,13 @@ def excuse(failure: Failure, incidents: Sequence[Incident]) -> Incident | None:
     return next((each for each in incidents if _excused(failure, each)), None)
 
 
-def line_may_be_missing(ended: float, incidents: Sequence[Incident]) -> bool:
-    """Whether the line of an answered request may be missing: which worker had it is not known."""
+def line_may_be_missing(started: float, ended: float, incidents: Sequence[Incident]) -> bool:
+    """Whether the line of an answered request may be missing: which worker had it is not known.
+
+    A slow reader has the rest of its answer from the system long after the worker is dead that gave it.
+    """
     return any(
-        each.what is What.WORKER_KILLED and each.began - LOG_DELAY_S <= ended <= each.began + SLACK_S
-        for each in incidents
+        each.what is What.WORKER_KILLED and started - SLACK_S <= each.began <= ended + LOG_DELAY_S for each in incidents
     )
 
 

@@ -11,8 +11,8 @@ the same time. The hash has a key, so that nobody can choose addresses that fall
 As everywhere in the ledger each worker writes cells of its own, and a sum over the rows is the truth.
 """
 
+import ipaddress
 from hashlib import blake2b
-from socket import AF_INET, AF_INET6, inet_pton
 from typing import Final
 
 from mypy_extensions import i64
@@ -21,7 +21,6 @@ HALF: Final = 4096
 """Cells of either half, for each row: of 100 clients with many connections, one in 1,600 others shares both cells."""
 NOBODY: Final = -1
 """The seat of a client without an address."""
-_MAPPED: Final = bytes(10) + b"\xff\xff"  # before an IPv4 address in one of IPv6 (RFC 4291 2.5.5.2)
 _PREFIX: Final = 8  # octets of an IPv6 address that its network has given out as one (RFC 6177)
 
 
@@ -107,10 +106,11 @@ class ClientTable:
 
 def network_of(address: str) -> bytes:
     """What counts as one client: an address of IPv4, or the /64 that one of IPv6 is in."""
+    if ":" not in address:
+        return address.encode()  # the system has one way to write it
     try:
-        if ":" not in address:
-            return inet_pton(AF_INET, address)
-        octets = inet_pton(AF_INET6, address.partition("%")[0])
-    except OSError:
+        parsed = ipaddress.IPv6Address(address.partition("%")[0])
+    except ValueError:
         return address.encode()
-    return octets[len(_MAPPED) :] if octets.startswith(_MAPPED) else octets[:_PREFIX]
+    mapped = parsed.ipv4_mapped
+    return parsed.packed[:_PREFIX] if mapped is None else str(mapped).encode()

@@ -23,7 +23,7 @@ def line(number: object, status: int = 200, **more: object) -> bytes:
 
 
 def compared(lines: list[bytes], found: Record, *, may: bool = False) -> Lines:
-    return compare(lines, found, lambda _ended: may)
+    return compare(lines, found, lambda _started, _ended: may)
 
 
 def wrong(found: Lines) -> tuple[int, int, int, int]:

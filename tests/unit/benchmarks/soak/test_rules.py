@@ -124,10 +124,15 @@ def test_a_killed_worker_excuses_nothing_else(found: Failure) -> None:
     assert excuse(found, [WORKER]) is None
 
 
-@pytest.mark.parametrize(("ended", "may"), [(98.9, False), (99.1, True), (100.4, True), (100.6, False)])
-def test_the_lines_of_what_ended_just_before_a_worker_was_killed_may_be_missing(ended: float, may: bool) -> None:
-    assert line_may_be_missing(ended, [WORKER]) is may
+@pytest.mark.parametrize(
+    ("started", "ended", "may"),
+    [(98.0, 98.9, False), (98.0, 99.1, True), (98.0, 107.0, True), (100.4, 107.0, True), (100.6, 100.7, False)],
+)
+def test_the_lines_of_what_was_there_when_a_worker_was_killed_or_just_before_may_be_missing(
+    started: float, ended: float, may: bool
+) -> None:
+    assert line_may_be_missing(started, ended, [WORKER]) is may
 
 
 def test_no_line_is_missing_for_the_death_of_a_target() -> None:
-    assert not line_may_be_missing(BEGAN, [KILLED])
+    assert not line_may_be_missing(BEGAN, BEGAN, [KILLED])
