@@ -6,6 +6,7 @@ Refuses to know: how the balancer works (runtime), and its face (admin).
 
 import os
 import sys
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 import typer
@@ -35,8 +36,9 @@ def run(config: ConfigOption = DEFAULT_CONFIG) -> None:
         print_problems(error.problems, config)
         raise typer.Exit(WRONG_USAGE) from None
     # All is closed and told. Taking the interpreter apart would keep whoever waits for the end some tenths of a second.
-    sys.stdout.flush()
-    sys.stderr.flush()
+    for stream in (sys.stdout, sys.stderr):
+        with suppress(OSError):  # a log that nobody can keep
+            stream.flush()
     os._exit(code)
 
 

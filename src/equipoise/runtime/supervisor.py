@@ -462,6 +462,8 @@ class Supervisor:
 
     def _on_broken(self, _loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
         """A callback raised: the others go on."""
+        if closed_meanwhile(context):
+            return
         self._log.error(str(context.get("message", "a callback broke")), exc_info=context.get("exception"))
 
     # Health
@@ -509,3 +511,14 @@ class Supervisor:
                 self.table.reap(now)
             beats += 1
             await asyncio.sleep(BEAT)
+
+
+def closed_meanwhile(context: dict[str, Any]) -> bool:
+    """Whether a loop complains only of TLS that had more to say on a closed connection: a probe gave up.
+
+    Args:
+        context: what an exception handler of a loop is given.
+    """
+    error = context.get("exception")
+    about_tls = context.get("message") == "Fatal error on SSL protocol"
+    return about_tls and isinstance(error, RuntimeError) and "the handler is closed" in str(error)

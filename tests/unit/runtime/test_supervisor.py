@@ -16,6 +16,7 @@ import pytest
 
 from equipoise.config.edits import ChangeTarget, RemoveTarget, SetAlgorithm, SetCache
 from equipoise.config.overlay import UnknownNameError
+from equipoise.runtime.supervisor import closed_meanwhile
 from tests.unit.runtime.parts import answer_of, free_port, get, port_of, tiny_target
 from tests.unit.runtime.running import A, Running, play
 
@@ -473,3 +474,23 @@ def refuses(port: int) -> bool:
         except TimeoutError:
             return False
         return False
+
+
+@pytest.mark.parametrize(
+    ("message", "error", "harmless"),
+    [
+        (
+            "Fatal error on SSL protocol",
+            RuntimeError("unable to perform operation on <...>; the handler is closed"),
+            True,
+        ),
+        ("Fatal error on SSL protocol", RuntimeError("something else"), False),
+        ("Fatal error on SSL protocol", ValueError("the handler is closed"), False),
+        ("a callback broke", RuntimeError("the handler is closed"), False),
+        ("Fatal error on SSL protocol", None, False),
+    ],
+)
+def test_only_a_probe_that_closed_before_tls_had_said_all_is_no_defect(
+    message: str, error: Exception | None, harmless: bool
+) -> None:
+    assert closed_meanwhile({"message": message, "exception": error}) is harmless
