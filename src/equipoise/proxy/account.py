@@ -176,9 +176,7 @@ class Account(Relay):
             end = b'%b,"cache_reason":"%b"}\n' % (end[:-2], lookup.reason.encode())
         self._write_request(out)
         out.write(pool.hit_piece)
-        out.write(number(duration // 1_000))
-        out.write(POINT)
-        out.write(thousandths(duration))
+        write_milliseconds(out, duration)
         out.write(NOT_ASKED)
         out.write(number(self.bytes_in))
         out.write(SENT)
@@ -197,13 +195,9 @@ class Account(Relay):
         waited = (self.answered - self.picked) // 1_000
         self._write_request(out)
         out.write(target.log_piece)
-        out.write(number(duration // 1_000))
-        out.write(POINT)
-        out.write(thousandths(duration))
+        write_milliseconds(out, duration)
         out.write(UPSTREAM)
-        out.write(number(waited // 1_000))
-        out.write(POINT)
-        out.write(thousandths(waited))
+        write_milliseconds(out, waited)
         out.write(RECEIVED)
         out.write(number(self.bytes_in))
         out.write(SENT)
@@ -278,10 +272,12 @@ class Account(Relay):
         return record
 
 
-def thousandths(value: i64) -> bytes:
-    """The last three digits of a whole number from 0."""
-    at = value % 1_000 * 3
-    return THOUSANDTHS[at : at + 3]
+def write_milliseconds(out: BytesWriter, elapsed_us: i64) -> None:
+    """Microseconds as `milliseconds` has them in JSON, and with all three decimals."""
+    out.write(number(elapsed_us // 1_000))
+    out.write(POINT)
+    at = elapsed_us % 1_000 * 3
+    out.write(THOUSANDTHS[at : at + 3])
 
 
 def number(value: i64) -> bytes:

@@ -18,9 +18,8 @@ from equipoise.proxy.client import Client
 from equipoise.proxy.sides import Connection, Connector, Downstream
 from equipoise.state.connections import Deadlines, IdleConnections, Timed
 from equipoise.state.ledger import (
-    LIMITS,
+    LIMIT_FIELDS,
     WORKER_CONNECTIONS,
-    WORKER_LIMITED,
     WORKER_OWN_ANSWERS,
     WORKER_TUNNELS,
     Ledger,
@@ -32,8 +31,6 @@ from equipoise.wire.hpack_memory import Literals
 
 # Between two looks for room that another worker's request has left at a target.
 WATCH_SECONDS: Final = 0.005
-# Where each limit is counted that was reached.
-LIMIT_FIELDS: Final = {name: WORKER_LIMITED + i for i, name in enumerate(LIMITS)}
 # The last three digits of the request ids.
 ENDINGS: Final = [b"%03x" % low for low in range(0x1000)]
 
@@ -204,7 +201,7 @@ class Services:
         """Counts that a limit was reached.
 
         Args:
-            limit: one of `LIMITS`, or empty for none.
+            limit: one of `state.ledger.LIMITS`, or empty for none.
         """
         if limit:
             self.ledger.add_worker(LIMIT_FIELDS[limit], 1)

@@ -98,9 +98,6 @@ class ClientTable:
         return self._cells + number * self._rows
 
     def _sum(self, cell: i64) -> i64:
-        if self._rows == 1:
-            alone: i64 = self._view[cell]
-            return alone
         return sum(self._view[cell : cell + self._rows].tolist())
 
 

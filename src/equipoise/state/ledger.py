@@ -66,6 +66,7 @@ LIMITS: Final = (
     "http2_flood",
     "http2_buffer",
 )
+LIMIT_FIELDS: Final = {name: WORKER_LIMITED + i for i, name in enumerate(LIMITS)}
 WORKER_FIELDS: Final = 32
 WORKER_NAMES: Final = {
     "pid": WORKER_PID,
@@ -75,7 +76,7 @@ WORKER_NAMES: Final = {
     "log_dropped": WORKER_LOG_DROPPED,
     "waiting": WORKER_WAITING,
     "tunnels": WORKER_TUNNELS,
-    **{f"limited_{name}": WORKER_LIMITED + i for i, name in enumerate(LIMITS)},
+    **{f"limited_{name}": field for name, field in LIMIT_FIELDS.items()},
 }
 # Above this many targets the other rows are read every REREAD_PICKS picks or REREAD_NS, whichever comes first: reading
 # 500 targets of 4 workers at each pick would cost more than the head scan.
