@@ -19,14 +19,15 @@ from typing import Any
 import pytest
 from msgspec.structs import replace
 
-from equipoise.model import LimitsSpec, Outcome, PoolSpec, QueueSpec, RetrySpec, TargetState
+from equipoise.model import LimitsSpec, Outcome, PoolSpec, QueueSpec, RetrySpec, World
 from equipoise.policy.balance import ALGORITHMS
-from equipoise.policy.health import Health, HealthRules, elapse, observe
+from equipoise.policy.health import Health, HealthRules
 from equipoise.proxy.data_path import DataPath
 from equipoise.proxy.exchange import Exchange
 from equipoise.proxy.services import WATCH_SECONDS
 from equipoise.state.ledger import Ledger
 from tests.support.ledgers import SLOTS, memory, pool, target, world
+from tests.support.supervision import Supervision
 from tests.support.transport import Clock, Dial, Peer, ScriptedLoop, Transport
 
 SEEDS = [int(os.environ["SEED"])] if "SEED" in os.environ else list(range(24))
@@ -145,7 +146,7 @@ class Worker:
         self.loop.close()
 
 
-class Simulation:
+class Simulation(Supervision[Worker]):
     """Everything around the workers."""
 
     def __init__(self, seed: int) -> None:
@@ -411,36 +412,16 @@ class Simulation:
         for worker in self.workers:
             worker.path.tick(self.clock.ns)
         for each in self.instances:
-            if self.rules.probes:
-                self.told(each.slot, Outcome.PROBE_OK if each.mood in {"well", "breaks"} else Outcome.PROBE_FAILED)
-            self.health[each.slot], flipped = elapse(self.health[each.slot], self.clock.ns / SECOND, self.rules)
-            if flipped:
-                self.flip(each.slot)
+            self.probe_target(each.slot, well=each.mood in {"well", "breaks"})
 
     def reported(self, _pool: str, name: str, outcome: str) -> None:
         slot = next(each.slot for each in self.instances if each.name == name)
         self.later(0.01, partial(self.told, slot, Outcome(outcome)))
 
-    def told(self, slot: int, outcome: Outcome) -> None:
-        self.health[slot], flipped = observe(self.health[slot], outcome, self.clock.ns / SECOND, self.rules)
-        if flipped:
-            self.flip(slot)
+    def seconds(self) -> float:
+        return self.clock.ns / SECOND
 
-    def flip(self, slot: int) -> None:
-        self.outcomes["flips"] += 1
-        state = TargetState.UP if self.health[slot].up else TargetState.DOWN
-        spec = self.belief.pools[0]
-        self.change(
-            replace(spec, targets=tuple(replace(t, state=state) if t.slot == slot else t for t in spec.targets))
-        )
-
-    def change(self, spec: PoolSpec) -> None:
-        """Every worker hears of it in order, each at its own time."""
-        self.belief = belief = replace(self.belief, pools=(spec,))
-        for worker in self.workers:
-            self.later(0.001 * (1 + worker.row), partial(self.tell, worker, belief))
-
-    def tell(self, worker: Worker, belief: Any) -> None:
+    def tell(self, worker: Worker, belief: World) -> None:
         if worker.alive:
             worker.path.apply(belief)
 

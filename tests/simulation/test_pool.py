@@ -16,13 +16,14 @@ import pytest
 from msgspec.structs import replace
 
 from equipoise.errors import RETRY_ALWAYS, RETRY_IF_SAFE, ProxyError, upstream_failed
-from equipoise.model import Outcome, PoolSpec, RetrySpec, TargetState, World
+from equipoise.model import Outcome, PoolSpec, RetrySpec, World
 from equipoise.policy.balance import ALGORITHMS, Algorithm, Loads
-from equipoise.policy.health import Health, HealthRules, elapse, observe
+from equipoise.policy.health import Health, HealthRules
 from equipoise.policy.retry import RESERVE, RESERVE_PER_SECOND, Budget, may_retry
 from equipoise.state.ledger import Lease, Ledger
 from equipoise.state.snapshot import Makers, Snapshot, build, choosable
 from tests.support.ledgers import SLOTS, memory, pool, request, target, world
+from tests.support.supervision import Supervision
 
 SEEDS = [int(os.environ["SEED"])] if "SEED" in os.environ else list(range(40))
 REQUESTS = 400
@@ -176,7 +177,7 @@ class Worker:
         self.exchanges.clear()
 
 
-class Simulation:
+class Simulation(Supervision[Worker]):
     """All of it, and the supervisor's half."""
 
     def __init__(self, seed: int) -> None:
@@ -295,35 +296,16 @@ class Simulation:
     def probe(self) -> None:
         for each in self.instances:
             well = each.alive and not each.hangs
-            if self.rules.probes:
-                self.told(each.slot, Outcome.PROBE_OK if well else Outcome.PROBE_FAILED)
-            health, flipped = elapse(self.health[each.slot], self.now / SECOND, self.rules)
-            self.health[each.slot] = health
-            if flipped:
-                self.flip(each.slot)
+            self.probe_target(each.slot, well=well)
         for worker in self.workers:
             self.ledger.publish_mean(self.rng.choice(self.instances).slot, self.rng.randint(0, 50_000_000))
             worker.snapshot.pools["web"].loads.refresh_means()
 
-    def told(self, slot: int, outcome: Outcome) -> None:
-        self.health[slot], flipped = observe(self.health[slot], outcome, self.now / SECOND, self.rules)
-        if flipped:
-            self.flip(slot)
+    def seconds(self) -> float:
+        return self.now / SECOND
 
-    def flip(self, slot: int) -> None:
-        self.outcomes["flips"] += 1
-        state = TargetState.UP if self.health[slot].up else TargetState.DOWN
-        spec = self.belief.pools[0]
-        self.change(
-            replace(spec, targets=tuple(replace(t, state=state) if t.slot == slot else t for t in spec.targets))
-        )
-
-    def change(self, spec: PoolSpec) -> None:
-        """Every worker hears of it in order, each at its own time."""
-        self.belief = belief = replace(self.belief, pools=(spec,))
-        for worker in self.workers:
-            # The same for all changes to one worker, so that none overtakes another.
-            self.later(0.001 * (1 + worker.row), partial(worker.see, belief))
+    def tell(self, worker: Worker, belief: World) -> None:
+        worker.see(belief)
 
 
 @pytest.mark.parametrize("seed", SEEDS)
