@@ -171,7 +171,8 @@ def script(page: Path) -> str:
             parts.append(f"cat >{block.title} <<'.'\n{block.text}.\n")
         elif block.language in SHELL and not block.reason:
             parts.append(runnable(block.commands, FAILS.get(name, {}), PORTS.get(name, "8080 8081")))
-    return "\n".join([*parts, "echo ::end"])
+    # On a line of its own, whether what came before it ended its line or not.
+    return "\n".join([*parts, r"printf '\n::end\n'"])
 
 
 def runnable(text: str, fails: dict[str, str], ports: str = "8080 8081") -> str:
