@@ -87,6 +87,8 @@ async def _serve(app: Any, sock: socket.socket) -> None:
         try:
             await asyncio.shield(serving)
         except asyncio.CancelledError:
+            # Whoever caused this is answered in a moment, and what he asks next is for the process that follows.
+            server.accept_no_more()
             app.state.streams.end()
             server.should_exit = True
             await serving
@@ -98,6 +100,12 @@ class _Server(uvicorn.Server):
     def capture_signals(self) -> Iterator[None]:
         """Signals are the supervisor's."""
         yield
+
+    def accept_no_more(self) -> None:
+        """Leave new connections, at once, to whoever has the socket too."""
+        # There are none before it has started.
+        for listening in getattr(self, "servers", ()):
+            listening.close()
 
 
 class _Protocol(H11Protocol):

@@ -169,6 +169,18 @@ def test_the_admin_api_its_changes_and_what_is_known_of_targets_pass_over(stage:
     assert admin.done("PUT", "/v1/pools/default/algorithm", {"algorithm": "round_robin"})["version"] == version + 1
 
 
+def test_who_is_told_of_the_new_process_does_not_meet_the_old_one_again(stage: Stage, administer: Administer) -> None:
+    # A long transfer keeps the old process there; it has the socket of the admin API for as long as the new one.
+    gate = stage.gate()
+    admin = administer([stage.target(waits(gate))], workers=1)
+    waiting = Client(admin.balancer.port).send(GET)
+    for _ in range(3):
+        told = admin.done("POST", "/v1/upgrade")
+        assert {admin.status()["pid"] for _ in range(20)} == {told["pid"]}
+    gate.open()
+    assert waiting.answer().body == b"ok"
+
+
 def test_workers_and_listeners_may_be_others_after_an_upgrade(stage: Stage, balance: Balance) -> None:
     targets = [stage.target()]
     two = 'listen = ["127.0.0.1:0", "127.0.0.2:0"]'
