@@ -93,13 +93,17 @@ class StreamTransport:
         self._connection.let(self._stream)
 
     def write_eof(self) -> None:
-        """Ends our half of the stream."""
-        if not self._stream.sent_end and not self._stream.pending_end:
-            self._connection.send_data(self._stream, b"", True)
+        """The target has said its last, and what the client still says reaches nobody: a WebSocket has no halves.
+
+        Whoever ends the TCP connection has said Close and been answered before (RFC 6455 7.1.1), or is gone; and there
+        are browsers that leave their half of the stream open for ever.
+        """
+        self.close()
 
     def close(self) -> None:
         """Ends the stream behind all that was written."""
-        self.write_eof()
+        if not self._stream.sent_end and not self._stream.pending_end:
+            self._connection.send_data(self._stream, b"", True)
         if self._stream.sent_end:
             # Does nothing when both halves have ended.
             self._connection.reset(self._stream, NO_ERROR)

@@ -159,14 +159,15 @@ def test_a_client_that_ends_still_hears_the_target(talk: Dialogue) -> None:
     assert (talk.in_flight, repr(client)) == ({}, "open")
 
 
-def test_a_target_that_ends_still_hears_the_client(talk: Dialogue) -> None:
+def test_a_target_that_ends_ends_the_stream_whatever_the_client_does(talk: Dialogue) -> None:
     client, target = tunnel(talk)
+    target.says(b"last words")
     target.ends()
-    assert client.hears() == [Data(1, b"", end=True)]
-    client.data(1, b"the rest")
-    assert target.hears() == b"the rest"
-    client.ends(1)
+    assert client.hears() == [Data(1, b"last words"), Data(1, b"", end=True), Reset(1, NO_ERROR)]
     assert (repr(target), talk.in_flight) == ("closed", {})
+    client.data(1, b"to nobody")
+    client.ends(1)
+    assert (client.hears(), repr(client)) == ([], "open")
 
 
 def test_a_client_that_ended_before_the_agreement_has_ended(talk: Dialogue) -> None:
