@@ -318,7 +318,7 @@ class Simulation(Supervision[Worker]):
 
     def accept(self, worker: Worker, dial: Dial, instance: Instance) -> None:
         if worker.alive and not dial.answer.done():
-            peer = worker.connect(dial.factory(), dial.host)
+            peer = worker.connect(dial.protocol, dial.host)
             worker.lines.append(Line(instance, peer))
             dial.answer.set_result(peer)
 

@@ -9,10 +9,11 @@ from typing import Any
 
 from equipoise.model import LimitsSpec, PoolSpec, World
 from equipoise.proxy.access_log import AccessLog, Record
+from equipoise.proxy.connector import TcpConnector
 from equipoise.proxy.data_path import DataPath
 from equipoise.proxy.services import LogPort
 from tests.support.ledgers import ledgers, pool, target, world
-from tests.support.transport import Clock, Dial, Peer, ScriptedLoop, Secured, Transport
+from tests.support.transport import Clock, Dial, Peer, ScriptedLoop, ScriptedTls, Secured, Transport
 
 CLIENT = "192.0.2.1"
 
@@ -37,6 +38,9 @@ class Dialogue:
         self.reports: list[tuple[str, str, str]] = []
         self.path = DataPath(self.ledger, self.loop, lambda *what: self.reports.append(what))
         self.services = self.path.services
+        connector = self.services.connector
+        assert isinstance(connector, TcpConnector)
+        connector.secured = ScriptedTls
         self.services.clock = self.clock.now
         self.services.id_prefix = b"00000000"
         self.peers: list[Peer] = []
@@ -81,7 +85,7 @@ class Dialogue:
 
     def accept_silently(self, dial: Dial, *, reads: bool = True, alpn: str | None = None) -> Peer:
         """Likewise, but the one who dialled has not heard of it; over TLS, `alpn` is what the target chose."""
-        protocol = dial.factory()
+        protocol = dial.protocol
         peer = self._peer(protocol, (dial.host, dial.port))
         peer.transport.peer_reads = reads
         assert (dial.context is None) is (alpn is None), "TLS where it is wanted, and nowhere else"

@@ -9,9 +9,6 @@ import socket
 from collections.abc import Callable
 from typing import Any
 
-# The context and the server's name that a dial is made with; none for plain connections.
-Tls = tuple[object, object]
-
 
 class Clock:
     """Monotonic nanoseconds that pass only when told; never 0, which the code under test may take for `not yet`."""
@@ -29,13 +26,14 @@ class Clock:
 class Dial:
     """A connection that the code under test wants to make, and that the test has not answered yet."""
 
-    def __init__(
-        self, address: tuple[str, int], factory: Callable[[], Any], answer: asyncio.Future["Peer"], tls: "Tls"
-    ) -> None:
+    def __init__(self, address: tuple[str, int], protocol: Any, answer: asyncio.Future["Peer"]) -> None:
         self.host, self.port = address
-        self.factory = factory
+        self.protocol = protocol
         self.answer = answer
-        self.context, self.server_name = tls
+        # What TLS is spoken with.
+        secure = protocol if isinstance(protocol, ScriptedTls) else None
+        self.context = None if secure is None else secure.context
+        self.server_name = None if secure is None else secure.server_name
 
 
 class Secured:
@@ -46,6 +44,27 @@ class Secured:
 
     def selected_alpn_protocol(self) -> str | None:
         return self.protocol
+
+
+class ScriptedTls:
+    """Stands in for a TlsConnection to a target whose handshake takes no time and whose records are their text."""
+
+    def __init__(self, _services: object, protocol: Any, context: object, server_name: str) -> None:
+        self.protocol = protocol
+        self.context, self.server_name = context, server_name
+        self.shaken: asyncio.Future[None] | None = None
+        self.transport: Transport | None = None
+
+    def connection_made(self, transport: "Transport") -> None:
+        assert self.shaken is not None
+        self.transport = transport
+        transport.protocol = self.protocol
+        self.protocol.connection_made(transport)
+        self.shaken.set_result(None)
+
+    def abort(self) -> None:
+        assert self.transport is not None
+        self.transport.abort()
 
 
 class ScriptedLoop(asyncio.SelectorEventLoop):
@@ -62,9 +81,9 @@ class ScriptedLoop(asyncio.SelectorEventLoop):
         return self.clock.ns / 1e9
 
     async def create_connection(  # type: ignore[override]  # of the many ways to call it, the one that is used
-        self, protocol_factory: Callable[[], Any], host: str, port: int, *, ssl: object, server_hostname: object
+        self, protocol_factory: Callable[[], Any], host: str, port: int
     ) -> tuple["Transport", Any]:
-        dial = Dial((host, port), protocol_factory, self.create_future(), (ssl, server_hostname))
+        dial = Dial((host, port), protocol_factory(), self.create_future())
         self.dials.append(dial)
         try:
             peer = await dial.answer
@@ -183,21 +202,10 @@ class Transport:
         """Hands over what has come in, as far as the protocol reads."""
         while self.incoming and self.reading and not self.lost:
             data = self.incoming.pop(0)
-            if data is not None:
-                self._hand_over(data)
-            elif not self.protocol.eof_received():
+            if data:
+                self.protocol.data_received(data)
+            elif data is None and not self.protocol.eof_received():
                 self.close()
-
-    def _hand_over(self, data: bytes) -> None:
-        """One read; a protocol with a buffer of its own (asyncio.BufferedProtocol) gets it in as many as it needs."""
-        while data and hasattr(self.protocol, "get_buffer"):
-            buffer = self.protocol.get_buffer(-1)
-            size = min(len(buffer), len(data))
-            buffer[:size] = data[:size]
-            data = data[size:]
-            self.protocol.buffer_updated(size)
-        if data:
-            self.protocol.data_received(data)
 
     def drain(self, size: int) -> None:
         """The peer takes some of what it has not received yet."""

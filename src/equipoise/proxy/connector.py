@@ -9,13 +9,13 @@ import asyncio
 import errno
 import ssl
 from collections.abc import Awaitable, Callable
-from typing import Any, Final, cast
+from typing import Any, Final
 
 from equipoise.errors import RETRY_ALWAYS, SELF, ProxyError, limited, upstream_failed
 from equipoise.proxy.services import Services
 from equipoise.proxy.sides import Connector, Relay
 from equipoise.proxy.tls import handshake_problem
-from equipoise.proxy.tls_reader import TlsReader, hand_over
+from equipoise.proxy.tls_connection import TlsConnection
 from equipoise.proxy.upstream_http1 import UpstreamHttp1
 from equipoise.proxy.upstream_http2 import TargetConnection
 from equipoise.state.snapshot import Target
@@ -46,7 +46,7 @@ class Undecided:
             made = UpstreamHttp1(self._services, self._slot)
         made.stack = self.stack
         self.made = made
-        hand_over(transport, made)
+        transport.set_protocol(made)
         made.connection_made(transport)
 
     def connection_lost(self, error: Exception | None) -> None:
@@ -59,6 +59,8 @@ class TcpConnector(Connector):
     def __init__(self, services: Services, loop: asyncio.AbstractEventLoop) -> None:
         self.services = services
         self.loop = loop
+        # Makes what stands between a connection and a protocol that speaks over TLS.
+        self.secured: Callable[..., Any] = TlsConnection
         self.tasks: set[asyncio.Task[None]] = set()
         self.turn = 0
         # By slot: exchanges that wait for a connection which they may share, and targets of whom it is known that they
@@ -86,8 +88,7 @@ class TcpConnector(Connector):
         """Makes a connection for one exchange."""
         upstream = UpstreamHttp1(self.services, target.slot)
         context = None if target.tls is None else target.tls_http1
-        protocol = upstream if context is None else TlsReader(upstream)
-        failure = await self._in_time(self._first(target, lambda: protocol, context))
+        failure = await self._in_time(self._first(target, upstream, context))
         if failure is None and upstream.transport.is_closing():
             failure = closed_at_once()
         if failure is None:
@@ -115,7 +116,7 @@ class TcpConnector(Connector):
 
     async def _settle(self, target: Target, undecided: Undecided) -> None:
         """Connects, and waits until a target that speaks HTTP/2 has said how many streams it takes."""
-        await self._first(target, lambda: undecided, target.tls)
+        await self._first(target, undecided, target.tls)
         made = undecided.made
         if isinstance(made, TargetConnection) and not made.settled and not made.over:
             settled = asyncio.Event()
@@ -155,17 +156,18 @@ class TcpConnector(Connector):
             return connect_failure(error)
         return None
 
-    async def _first(self, target: Target, factory: Callable[[], Any], context: Any) -> None:
+    async def _first(self, target: Target, protocol: Any, context: Any) -> None:
         """Connects to the first of the target's addresses that accepts, beginning with another one each time."""
         self.turn += 1
         last: OSError = ConnectionRefusedError("the target has no address")
-        name = None if context is None else target.server_name
         for i in range(len(target.addresses)):
             address = target.addresses[(self.turn + i) % len(target.addresses)]
             try:
-                await self.loop.create_connection(
-                    cast("Any", factory), address, target.port, ssl=context, server_hostname=name
-                )
+                if context is None:
+                    await self.loop.create_connection(lambda: protocol, address, target.port)
+                else:
+                    secure = self.secured(self.services, protocol, context, target.server_name)
+                    await self._shake(secure, address, target.port)
             except OSError as error:
                 last = error
             else:
@@ -175,6 +177,17 @@ class TcpConnector(Connector):
         finally:
             # Its traceback holds this frame, which holds it.
             del last
+
+    async def _shake(self, secure: Any, address: str, port: int) -> None:
+        shaken = self.loop.create_future()
+        secure.shaken = shaken
+        await self.loop.create_connection(lambda: secure, address, port)
+        try:
+            await shaken
+        except BaseException:
+            # Who no longer waits must not get it later.
+            secure.abort()
+            raise
 
 
 def closed_at_once() -> ProxyError:

@@ -22,7 +22,7 @@ from equipoise.proxy.downstream_http1 import DownstreamHttp1
 from equipoise.proxy.exchange import Exchange
 from equipoise.proxy.services import LogPort, Services
 from equipoise.proxy.tls import Contexts
-from equipoise.proxy.tls_reader import TlsReader
+from equipoise.proxy.tls_connection import TlsConnection
 from equipoise.proxy.tunnel import Tunnel
 from equipoise.state.cache_port import StoreMaker, no_store
 from equipoise.state.ledger import (
@@ -121,9 +121,9 @@ class DataPath:
         """A protocol for a connection that was accepted; the factory for `loop.create_server`."""
         return cast("Any", DownstreamHttp1(self.services))
 
-    def secure_downstream(self) -> Any:
-        """The same for a connection over TLS."""
-        return cast("Any", TlsReader(DownstreamHttp1(self.services)))
+    def secure_downstream(self, context: Any) -> Any:
+        """The same for a connection over TLS, which begins with an `ssl.SSLContext`."""
+        return cast("Any", TlsConnection(self.services, DownstreamHttp1(self.services), context))
 
     @property
     def connections(self) -> int:

@@ -15,7 +15,6 @@ from equipoise.proxy.http2_client import ClientConnection
 from equipoise.proxy.own_answers import TYPE, problem, retry_after
 from equipoise.proxy.services import Services
 from equipoise.proxy.sides import Downstream
-from equipoise.proxy.tls_reader import hand_over
 from equipoise.state.connections import NO_DEADLINE
 from equipoise.wire.chunked import LAST_CHUNK, ChunkedReader, chunk, last_chunk
 from equipoise.wire.frames import HTTP_1, UNDECIDED, protocol_of
@@ -193,7 +192,7 @@ class DownstreamHttp1(Downstream):
         server = ClientConnection(self.services)
         self.services.replaced(self, server)
         self.state = CLOSED
-        hand_over(self.transport, server)
+        self.transport.set_protocol(server)
         server.take_over(self.transport, self.sender(), data)
         if refusal is not None:
             self.services.refused(self, refusal)
@@ -481,7 +480,7 @@ class DownstreamHttp1(Downstream):
         upgrade = head.upgrade or b""
         self.write(b"".join([*head.keep, b"Connection: Upgrade\r\nUpgrade: ", upgrade, b"\r\n\r\n"]))
         self.services.switched(self)
-        hand_over(self.transport, protocol)
+        self.transport.set_protocol(protocol)
         self.let()
         early = self.buffer
         self.buffer = b""

@@ -11,7 +11,6 @@ from mypy_extensions import i64
 from equipoise.proxy.client import Client
 from equipoise.proxy.services import Services
 from equipoise.proxy.sides import Downstream, Relay, Upstream
-from equipoise.proxy.tls_reader import hand_over
 from equipoise.state.connections import Timed
 from equipoise.wire.http1 import ResponseHead
 
@@ -103,7 +102,7 @@ class Tunnel(Timed):
         up.other = down
         self.down = down
         self.up = up
-        hand_over(upstream.transport, up)
+        upstream.transport.set_protocol(up)
         self.services.deadlines.remove(upstream)
         self.services.tunnel_opened(self)
         self.touch()

@@ -18,7 +18,8 @@ import time
 import traceback
 from collections import Counter
 from collections.abc import Mapping
-from typing import Final
+from functools import partial
+from typing import Any, Final
 
 import uvloop
 
@@ -58,10 +59,6 @@ GRAIN: Final = 0.02
 SETTLE: Final = 0.1
 # Handshakes that are under way when a drain begins have so long to become connections that count.
 HANDSHAKES: Final = 1.0
-# A client has so long for its handshake.
-HANDSHAKE_TIMEOUT: Final = 10.0
-# After the client was told that the connection ends, its word on it is not waited for longer.
-GOODBYE_TIMEOUT: Final = 2.0
 # Failures of one kind at one target that are reported in one tick: more would only keep the supervisor busy.
 MOST_REPORTS: Final = 32
 # glibc's mallopt. Measured with 1 MiB answers: without these each buffer is mapped and unmapped, 91 page faults a
@@ -94,9 +91,9 @@ class Worker:
         self._channel: Channel[ToWorker] = Channel(
             TO_WORKER, self._messages.put_nowait, lambda _: self._messages.put_nowait(None)
         )
-        # By their place among the listeners: how those with TLS greet, and who accepts.
+        # How listeners with TLS greet, by their place among the listeners.
         self._greetings: dict[int, Greeting] = {}
-        self._servers: dict[int, list[asyncio.Server]] = {}
+        self._servers: list[asyncio.Server] = []
         self._drain_order: asyncio.Future[float] = loop.create_future()
         self._exit_code = 0
 
@@ -142,10 +139,10 @@ class Worker:
         problem = ""
         try:
             self._data_path.apply(world)
-            for index in self._greet(world):
-                # One that drains while others stay is told of changes too, and takes nothing new.
-                if not self._drain_order.done():
-                    await self._open(index)
+            self._greet(world)
+            # One that drains while others stay is told of changes too, and takes nothing new.
+            if not self._servers and not self._drain_order.done():
+                await self._open()
         except Exception as error:  # noqa: BLE001 -- an algorithm or a log sink of the user may raise anything
             problem = f"{type(error).__name__}: {error}"
             self._channel.send(Event("error", "a change cannot be applied", {"traceback": traceback.format_exc()}))
@@ -158,40 +155,30 @@ class Worker:
             self._exit_code = 1
             self._order_drain(0.0)
 
-    def _greet(self, world: World) -> list[int]:
-        """Show the certificates of `world` from the next handshake on; the listeners that are to be opened for it."""
-        specs = dict(enumerate(world.listeners))
-        made = {n: self._data_path.contexts.identities(spec) for n, spec in specs.items() if spec is not None}
-        fresh = [n for n in range(len(self._listeners)) if n not in self._servers]
+    def _greet(self, world: World) -> None:
+        """Show the certificates of `world` from the next handshake on."""
+        specs = {n: spec for n, spec in enumerate(world.listeners) if spec is not None}
+        made = {n: self._data_path.contexts.identities(spec) for n, spec in specs.items()}
         for n, identities in made.items():
-            spec = specs[n]
-            assert spec is not None
             greeting = self._greetings.get(n)
-            if greeting is not None and greeting.lets_in_as(spec):
-                greeting.take(spec, identities)
-                continue
-            self._greetings[n] = Greeting(spec, identities)
-            if greeting is not None:
-                fresh.append(n)
-        return fresh
+            if greeting is not None and greeting.lets_in_as(specs[n]):
+                greeting.take(specs[n], identities)
+            else:
+                self._greetings[n] = Greeting(specs[n], identities)
 
-    async def _open(self, index: int) -> None:
-        """Accept from a listener, in the place of whoever did; what waits in its queue notices nothing."""
-        for before in self._servers.pop(index, ()):
-            before.close()
-        # Copies: the descriptors themselves outlive who accepts.
-        self._servers[index] = [await self._accept(index, os.dup(fd)) for fd in self._listeners[index].fds]
+    async def _open(self) -> None:
+        """Accept from every listener."""
+        servers = []
+        for n, listener in enumerate(self._listeners):
+            protocol = self._data_path.downstream if n not in self._greetings else partial(self._secure_downstream, n)
+            for fd in listener.fds:
+                # A copy: the descriptors themselves outlive who accepts.
+                sock = socket.socket(fileno=os.dup(fd))
+                servers.append(await self._loop.create_server(protocol, sock=sock, backlog=BACKLOG))
+        self._servers = servers
 
-    async def _accept(self, index: int, fd: int) -> asyncio.Server:
-        greeting = self._greetings.get(index)
-        return await self._loop.create_server(
-            self._data_path.downstream if greeting is None else self._data_path.secure_downstream,
-            sock=socket.socket(fileno=fd),
-            backlog=BACKLOG,
-            ssl=None if greeting is None else greeting.context,
-            ssl_handshake_timeout=None if greeting is None else HANDSHAKE_TIMEOUT,
-            ssl_shutdown_timeout=None if greeting is None else GOODBYE_TIMEOUT,
-        )
+    def _secure_downstream(self, index: int) -> Any:
+        return self._data_path.secure_downstream(self._greetings[index].context)
 
     # Time
 
@@ -229,9 +216,8 @@ class Worker:
         """Take what waits in the queues, then nothing new; finish what is in flight; cut what is left at the end."""
         deadline = self._loop.time() + seconds
         await asyncio.sleep(SETTLE)
-        for servers in self._servers.values():
-            for server in servers:
-                server.close()
+        for server in self._servers:
+            server.close()
         for listener in self._listeners:
             for fd in listener.fds:
                 os.close(fd)

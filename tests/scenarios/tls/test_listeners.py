@@ -3,6 +3,8 @@
 import socket
 import ssl
 import subprocess
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -113,6 +115,45 @@ def test_tls_1_1_and_older_are_refused_whatever_is_configured(
         timeout=PATIENCE,
     )
     assert (b"BEGIN CERTIFICATE" in found.stdout) is good, found.stderr
+
+
+@contextmanager
+def interactive(port: int, version: str) -> Iterator[tuple[Callable[[bytes], None], Iterator[bytes]]]:
+    """OpenSSL's own client after its handshake: what makes it send, and its lines, which tell of each message."""
+    command = ["openssl", "s_client", "-connect", f"127.0.0.1:{port}", "-msg", version]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.STDOUT) as client:
+        stdin, stdout = client.stdin, client.stdout
+        assert stdin is not None
+        assert stdout is not None
+        lines = iter(stdout.readline, b"")
+        assert any(b"NewSessionTicket" in line for line in lines), "the server's last word in a handshake"
+
+        def send(data: bytes) -> None:
+            stdin.write(data)
+            stdin.flush()
+
+        yield send, lines
+        client.kill()
+
+
+@pytest.mark.needs("openssl")
+def test_keys_may_be_exchanged_in_the_middle(lend_secure: LendSecure) -> None:
+    balancer, _ = lend_secure()
+    with interactive(balancer.port, "-tls1_3") as (send, lines):
+        # Its K is the wish that both sides take new keys (RFC 8446 4.6.3).
+        send(b"K\n")
+        assert any(line.startswith(b">>> ") and b"KeyUpdate" in line for line in lines)
+        send(GET)
+        assert any(line.startswith(b"<<< ") and b"KeyUpdate" in line for line in lines)
+        assert any(b"HTTP/1.1 200 OK" in line for line in lines)
+
+
+@pytest.mark.needs("openssl")
+def test_a_second_handshake_on_a_connection_is_refused(lend_secure: LendSecure) -> None:
+    balancer, _ = lend_secure()
+    with interactive(balancer.port, "-tls1_2") as (send, lines):
+        send(b"R\n")
+        assert any(line.startswith(b"<<< ") and b"no_renegotiation" in line for line in lines)
 
 
 @pytest.mark.parametrize("newest", ["1.2", "1.3"])

@@ -1,5 +1,6 @@
 """Targets that speak TLS: verified unless told otherwise, by requests and by probes alike."""
 
+import socket
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -7,7 +8,8 @@ import pytest
 
 from tests.scenarios.conftest import Balance
 from tests.scenarios.support.balancer import Balancer, Setting
-from tests.scenarios.support.client import Client, fetch, get, post
+from tests.scenarios.support.client import GET, Client, fetch, get, post
+from tests.scenarios.support.messages import ClosedEarlyError
 from tests.scenarios.support.polling import eventually
 from tests.scenarios.support.secure import serving
 from tests.scenarios.support.stage import Call, Stage, Target, echoes
@@ -48,6 +50,29 @@ def test_requests_go_over_tls_and_share_a_connection(start: Start, good: Target)
         assert client.ask(post(body)).body == body
         assert client.ask(post(b"again")).body == b"again"
     assert good.connections == 1
+
+
+@pytest.mark.parametrize("whole", [True, False])
+def test_an_answer_that_ends_with_the_connection_is_whole_if_tls_says_so(
+    start: Start, stage: Stage, ca: Authority, certificates: Path, whole: bool
+) -> None:
+    async def script(call: Call) -> None:
+        await call.body()
+        await call.send(b"HTTP/1.1 200 OK\r\n\r\nthe beginning")
+        if whole:
+            call.close()
+        else:
+            # As anybody on the way can do it: the connection ends, and TLS has not.
+            call.writer.get_extra_info("socket").shutdown(socket.SHUT_WR)
+
+    target = stage.target(script, tls=serving(ca.issue("127.0.0.1"), certificates))
+    with Client(start([target]).port) as client:
+        client.send(GET)
+        if whole:
+            assert client.answer().body == b"the beginning"
+        else:
+            with pytest.raises(ClosedEarlyError):
+                client.answer()
 
 
 def test_a_target_is_found_by_the_configured_name(
