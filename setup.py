@@ -74,6 +74,10 @@ def translate() -> list[Extension]:
         said = "see the errors above" if isinstance(error, SystemExit) else error
         fall_back("translation by mypyc", said)
         return []
+    for extension in extensions:
+        # All modules are one file of C. Unless it is said that nobody calls into it from outside, its functions call
+        # each other through a table, and none can be inlined; and calls of Python's own need no stop on their way.
+        extension.extra_compile_args += ["-fvisibility=hidden", "-fno-plt"]
     return extensions
 
 
