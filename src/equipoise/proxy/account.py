@@ -45,6 +45,7 @@ NOT_ASKED: Final = b',"upstream_ms":null,"bytes_in":'
 HIT: Final = b',"cache":"hit","error":null,"why":null'
 NO_BODY: Final = b',"body":null'
 LINE_END: Final = b"}\n"
+ENCODE: Final = msgspec.json.Encoder().encode
 QUOTE: Final = 0x22
 BACKSLASH: Final = 0x5C
 
@@ -160,20 +161,20 @@ class Account(Relay):
             and BACKSLASH not in head.target
         )
 
-    def _body_pieces(self) -> tuple[bytes, bytes]:
-        """The request's body as a line has it, and how the line ends."""
-        if self.body is None:
-            return NO_BODY, LINE_END
-        return body_pieces(self.body[0] if len(self.body) == 1 else b"".join(self.body))
+    def _whole_body(self) -> bytes | None:
+        """The request's body, all of which is kept."""
+        body = self.body
+        if body is None:
+            return None
+        return body[0] if len(body) == 1 else b"".join(body)
 
     def _write_hit_line(self, out: BytesWriter, pool: Pool, now: i64) -> None:
         """The line of a request that the cache answered."""
         lookup = self.lookup
         assert lookup is not None
         duration = (now - self.began) // 1_000
-        body, end = self._body_pieces()
-        if lookup.reason:
-            end = b'%b,"cache_reason":"%b"}\n' % (end[:-2], lookup.reason.encode())
+        body, coded = body_pieces(self._whole_body())
+        end = b',"cache_reason":"%b"}\n' % lookup.reason.encode() if lookup.reason else LINE_END
         self._write_request(out)
         out.write(pool.hit_piece)
         write_milliseconds(out, duration)
@@ -183,13 +184,14 @@ class Account(Relay):
         out.write(number(self.bytes_out))
         out.write(body)
         out.write(HIT)
+        if coded:
+            out.write(coded)
         out.write(end)
 
     def _write_line(self, out: BytesWriter, pool: Pool, target: Target, now: i64) -> None:
         """The line of a request that went well at once; nothing in it but the body needs escaping."""
-        body, end = self._body_pieces()
-        if self.grpc_status:
-            end = end[:-2] + GRPC_ENDS[self.grpc_status]
+        body, coded = body_pieces(self._whole_body())
+        end = GRPC_ENDS[self.grpc_status] if self.grpc_status else LINE_END
         why = pool.log_end(self.load)
         duration = (now - self.began) // 1_000
         waited = (self.answered - self.picked) // 1_000
@@ -204,6 +206,8 @@ class Account(Relay):
         out.write(number(self.bytes_out))
         out.write(body)
         out.write(why)
+        if coded:
+            out.write(coded)
         out.write(end)
 
     def _write_request(self, out: BytesWriter) -> None:
@@ -287,12 +291,14 @@ def number(value: i64) -> bytes:
     return b"%d" % int(value)
 
 
-def body_pieces(raw: bytes) -> tuple[bytes, bytes]:
-    """A whole body as a line has it: where its text stands, and, when it is none, at the end."""
-    if is_text(raw):
-        return b',"body":' + msgspec.json.encode(raw.decode()), LINE_END
+def body_pieces(raw: bytes | None) -> tuple[bytes, bytes]:
+    """A whole body as a line has it: where its text stands, and, when it is none, further on."""
+    if raw is None:
+        return NO_BODY, b""
+    if raw.isascii() or is_text(raw):
+        return b',"body":' + ENCODE(raw.decode()), b""
     # Bytes are base64 in JSON, to msgspec.
-    return NO_BODY, b',"body_base64":' + msgspec.json.encode(raw) + LINE_END
+    return NO_BODY, b',"body_base64":' + ENCODE(raw)
 
 
 def is_text(raw: bytes) -> bool:
