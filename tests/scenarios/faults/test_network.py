@@ -19,8 +19,8 @@ from tests.scenarios.support.stage import Call, Script, Stage, Target, answer, h
 
 pytestmark = [pytest.mark.needs("ip", "tc", "unshare"), pytest.mark.timeout(120)]
 
-ROWS = '[pools.default.health]\ninterval = "200ms"\ndown_interval = "100ms"\ntimeout = "400ms"\n'
-LIMITS = '[limits]\nconnect_timeout = "400ms"\nresponse_timeout = "600ms"\nbody_timeout = "600ms"\n'
+ROWS = '[pools.default.health]\ninterval = "200ms"\ndown_interval = "100ms"\ntimeout = "2s"\n'
+LIMITS = '[limits]\nconnect_timeout = "1s"\nresponse_timeout = "600ms"\nbody_timeout = "600ms"\n'
 PARTED = Setting(pool=ROWS, more=LIMITS)
 BLIND = Setting(pool='health.type = "none"\n[pools.default.health.passive]\nenabled = false\n', more=LIMITS)
 # With a few packets in a hundred lost, TCP needs its time: what is slow then is not down.
