@@ -130,6 +130,11 @@ class DataPath:
         """Open connections of clients, tunnels included."""
         return int(self.services.connections) + len(self.services.tunnels)
 
+    @property
+    def handshakes(self) -> int:
+        """Clients that may become connections in a moment."""
+        return int(self.services.handshakes)
+
     def tick(self, now_ns: i64) -> None:
         """What is due; called every 100 ms.
 

@@ -122,6 +122,8 @@ class Services:
         self._open: bytes = b""
         self.stamp_ms: i64 = 0
         self.connections: i64 = 0
+        # Clients whose TLS handshake is under way: no connections yet, and yet descriptors.
+        self.handshakes: i64 = 0
         self.most_connections: i64 = most_connections()
         # By default one client leaves a quarter of what there is to the others.
         self.most_per_client: i64 = max(1, self.most_connections * 3 // 4)
@@ -149,8 +151,7 @@ class Services:
         if not most_of_client:
             most_of_client = self.most_per_client
             of_client = ledger.clients.here(client.seat)
-        # A tunnel has a descriptor for each of its sides.
-        if self.connections + 2 * len(self.tunnels) > self.most_connections:
+        if self.is_crowded():
             limit = "open_files"
         elif limits.connections and ledger.connections() > limits.connections:
             limit = "connections"
@@ -159,6 +160,10 @@ class Services:
         else:
             return None
         return limited(limit, client_failed("too_many_connections", 503, "Too many connections."))
+
+    def is_crowded(self) -> bool:
+        """Whether clients have more descriptors than they may; a tunnel has one for each of its sides."""
+        return self.connections + self.handshakes + 2 * len(self.tunnels) > self.most_connections
 
     def left(self, connection: Connection, client: Client) -> None:
         """A client's connection has closed."""

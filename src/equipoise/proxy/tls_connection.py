@@ -76,11 +76,18 @@ class TlsConnection(Timed):
 
     def connection_made(self, transport: Any) -> None:
         """See asyncio.Protocol."""
+        services = self.services
         self.transport = transport
-        self.deadline = self.services.now + HANDSHAKE_NS
-        self.services.deadlines.add(self)
+        self.deadline = services.now + HANDSHAKE_NS
+        services.deadlines.add(self)
         if self.speaks_first:
             self._shake()
+            return
+        services.handshakes += 1
+        if services.is_crowded():
+            # Nothing can be said in TLS yet.
+            services.reached("open_files")
+            transport.abort()
 
     def data_received(self, data: bytes) -> None:
         """Records, or parts of them."""
@@ -99,11 +106,11 @@ class TlsConnection(Timed):
 
     def connection_lost(self, error: Exception | None) -> None:
         """See asyncio.Protocol. Who closed without a goodbye may not have said all (RFC 9112 9.8): that is an error."""
-        self.services.deadlines.remove(self)
         protocol = self.protocol
         self.protocol = None
         state = self.state
         self.state = CLOSED
+        self._end_handshake()
         if state == SHAKING:
             self._tell(error or ConnectionResetError("closed in the TLS handshake"))
         elif protocol is not None:
@@ -215,11 +222,18 @@ class TlsConnection(Timed):
             self.transport.close()
             return
         self._flush()
-        self.services.deadlines.remove(self)
+        self._end_handshake()
         self.state = OPEN
         self.protocol.connection_made(self)
         self._tell(None)
         self._read_on()
+
+    def _end_handshake(self) -> None:
+        """The handshake is over, one way or the other."""
+        if self.place >= 0:
+            self.services.deadlines.remove(self)
+            if not self.speaks_first:
+                self.services.handshakes -= 1
 
     def _tell(self, error: Exception | None) -> None:
         """Tells who connects how the handshake went."""

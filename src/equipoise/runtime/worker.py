@@ -222,9 +222,12 @@ class Worker:
             for fd in listener.fds:
                 os.close(fd)
         self._data_path.begin_drain()
-        patience = min(deadline, self._loop.time() + HANDSHAKES) if self._greetings else 0.0
-        while self._loop.time() < (deadline if self._data_path.connections else patience):  # noqa: ASYNC110
-            await asyncio.sleep(GRAIN)  # the data path is compiled and has no event to wait for
+        patience = min(deadline, self._loop.time() + HANDSHAKES)
+        # The data path is compiled and has no event to wait for.
+        while self._loop.time() < (deadline if self._data_path.connections else patience):
+            if not self._data_path.connections and not self._data_path.handshakes:
+                break
+            await asyncio.sleep(GRAIN)
         if self._data_path.connections:
             self._channel.send(
                 Event("warning", "drain timeout: connections are cut", {"connections": self._data_path.connections})

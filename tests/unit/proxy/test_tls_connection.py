@@ -101,6 +101,7 @@ class Line:
         self.services.now = self.clock.ns
         self.protocol = Heard()
         self.secure = TlsConnection(self.services, self.protocol, ours, None if accepts else name)
+        self.server = ours if accepts else theirs
         self.shaken = self.loop.create_future()
         self.secure.shaken = self.shaken
         self.transport = Transport(self.loop, self.secure, ("192.0.2.9", 9))
@@ -333,8 +334,28 @@ def test_a_handshake_has_its_time(make_line: MakeLine) -> None:
     assert isinstance(line.shaken.exception(), ConnectionResetError)
 
 
-def test_a_connection_has_no_deadline_of_the_handshakes(line: Line) -> None:
-    assert line.services.deadlines.all == []
+def test_a_handshake_is_counted_until_it_is_over_and_has_no_deadline_then(make_line: MakeLine) -> None:
+    line = make_line()
+    assert (line.services.handshakes, len(line.services.deadlines.all)) == (1, 1)
+    line.shake()
+    assert (line.services.handshakes, line.services.deadlines.all) == (0, [])
+    line.secure.close()
+    line.loop.settle()
+    assert line.services.handshakes == 0
+
+
+def test_handshakes_take_no_descriptors_that_others_need(make_line: MakeLine) -> None:
+    line = make_line()
+    line.services.most_connections = 1
+    line.secure.connection_lost(None)
+    late = TlsConnection(line.services, Heard(), line.server)
+    for secure, stays in ((TlsConnection(line.services, Heard(), line.server), True), (late, False)):
+        transport = Transport(line.loop, secure, ("192.0.2.9", 9))
+        secure.connection_made(transport)
+        assert transport.closing is not stays
+    line.loop.settle()
+    assert line.services.handshakes == 1
+    assert line.services.ledger.worker(0)["limited_open_files"] == 1
 
 
 def test_who_does_not_wait_any_more_is_told_nothing(make_line: MakeLine) -> None:
