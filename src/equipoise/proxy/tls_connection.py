@@ -245,6 +245,8 @@ class TlsConnection(Timed):
             shaken.set_result(None)
         else:
             shaken.set_exception(error)
+            # Who has given up in this very moment will not ask, and that is no defect.
+            shaken.exception()
 
     def _read_on(self) -> None:
         """Reads what came before anybody wanted it."""

@@ -12,6 +12,7 @@ import asyncio
 import os
 import signal
 import socket
+import ssl
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -514,11 +515,17 @@ class Supervisor:
 
 
 def closed_meanwhile(context: dict[str, Any]) -> bool:
-    """Whether a loop complains only of TLS that had more to say on a closed connection: a probe gave up.
+    """Whether a loop complains only of TLS that went on when nobody waited for it any more: a probe was given up.
 
     Args:
         context: what an exception handler of a loop is given.
     """
     error = context.get("exception")
-    about_tls = context.get("message") == "Fatal error on SSL protocol"
-    return about_tls and isinstance(error, RuntimeError) and "the handler is closed" in str(error)
+    match context.get("message"):
+        case "Fatal error on SSL protocol":
+            return isinstance(error, RuntimeError) and "the handler is closed" in str(error)
+        case "Future exception was never retrieved":
+            # The handshake failed in the moment in which it was given up.
+            return isinstance(error, ssl.SSLError)
+        case _:
+            return False

@@ -1,6 +1,7 @@
 """TLS over a connection in memory, against a plain client and a plain server of Python's."""
 
 import asyncio
+import gc
 import ssl
 from collections.abc import Callable, Iterator
 from contextlib import suppress
@@ -364,6 +365,15 @@ def test_who_does_not_wait_any_more_is_told_nothing(make_line: MakeLine) -> None
     line.secure.abort()
     line.loop.settle()
     assert (line.protocol.heard, line.loop.problems) == ([], [])
+
+
+def test_a_failure_that_nobody_waits_for_any_more_is_no_defect(make_line: MakeLine) -> None:
+    line = make_line(accepts=False, name="b.test").shake()
+    # Whoever connects was told to stop before it could be told of the failure.
+    del line.shaken
+    gc.collect()
+    line.loop.settle()
+    assert line.loop.problems == []
 
 
 # Back-pressure

@@ -5,6 +5,7 @@ import json
 import os
 import signal
 import socket
+import ssl
 import subprocess
 import sys
 import time
@@ -488,9 +489,11 @@ def refuses(port: int) -> bool:
         ("Fatal error on SSL protocol", ValueError("the handler is closed"), False),
         ("a callback broke", RuntimeError("the handler is closed"), False),
         ("Fatal error on SSL protocol", None, False),
+        ("Future exception was never retrieved", ssl.SSLCertVerificationError("self-signed"), True),
+        ("Future exception was never retrieved", ValueError("something else"), False),
     ],
 )
-def test_only_a_probe_that_closed_before_tls_had_said_all_is_no_defect(
+def test_only_a_probe_that_was_given_up_while_tls_went_on_is_no_defect(
     message: str, error: Exception | None, harmless: bool
 ) -> None:
     assert closed_meanwhile({"message": message, "exception": error}) is harmless
