@@ -38,7 +38,6 @@ PROTOCOLS: dict[Traffic, dict[tuple[str, str], float]] = {
     LONE_CALLS: {("{}, log", "nghttpx, log"): 0.8},
     PAGES: {("{}", "HAProxy"): 1.0, ("{}", "nginx"): 1.0},
     TLS_KEEP_ALIVE: {("{}", "nginx"): 1.05},
-    # Python's ssl makes a handshake dearer than a server in C does; the cipher's own work is the greater part.
     HANDSHAKES: {("{}", "nginx"): 1.3},
 }
 BIG = ("Envoy", "Traefik", "Caddy")
