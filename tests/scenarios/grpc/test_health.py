@@ -9,7 +9,8 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 from tests.scenarios.grpc.conftest import Before
 from tests.scenarios.support.balancer import Setting
-from tests.scenarios.support.grpc_peers import GrpcStage
+from tests.scenarios.support.grpc_peers import GrpcStage, unless_unavailable
+from tests.scenarios.support.polling import eventually
 
 QUICK = 'interval = "50ms"\ndown_interval = "50ms"\nunhealthy_after = 1\ntimeout = "10s"\npassive.enabled = false'
 OVERALL = Setting(pool=f'[pools.default.health]\ntype = "grpc"\n{QUICK}')
@@ -66,7 +67,8 @@ def test_a_killed_target_is_down_and_comes_back(grpc_stage: GrpcStage, before: B
     balancer.wait_for("target down", target=target.name)
     target.start()
     balancer.wait_for("target up", target=target.name)
-    assert grpc_stage.client(balancer).one("Unary", b"back") == b"back"
+    client = grpc_stage.client(balancer)
+    assert eventually(lambda: unless_unavailable(lambda: client.one("Unary", b"back"))) == b"back"
 
 
 def test_the_balancer_answers_for_its_pools_when_asked_to(grpc_stage: GrpcStage, before: Before) -> None:

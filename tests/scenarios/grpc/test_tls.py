@@ -8,7 +8,8 @@ import pytest
 
 from tests.scenarios.grpc.conftest import Before
 from tests.scenarios.support.balancer import Balancer, Setting
-from tests.scenarios.support.grpc_peers import GrpcStage
+from tests.scenarios.support.grpc_peers import GrpcStage, unless_unavailable
+from tests.scenarios.support.polling import eventually
 from tests.support.certificates import Authority
 
 LISTENER = '[[listeners]]\naddress = "127.0.0.1:0"\n[listeners.tls]\ncertificate_file = "www.pem"\nkey_file = "www.key"'
@@ -60,7 +61,7 @@ def test_a_probe_over_tls_sees_a_target_go_and_come_back(
     balancer.wait_for("target down", target=target.name)
     target.start()
     balancer.wait_for("target up", target=target.name)
-    assert call(balancer, authority, b"back") == b"back"
+    assert eventually(lambda: unless_unavailable(lambda: call(balancer, authority, b"back"))) == b"back"
 
 
 def test_a_probe_believes_no_certificate_that_calls_would_not(

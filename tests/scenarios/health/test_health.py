@@ -168,7 +168,7 @@ def test_a_target_is_found_down_and_up_without_any_traffic(stage: Stage, balance
     assert "probe" in balancer.wait_for("target down", target=target.name)["reason"]
     target.start()
     balancer.wait_for("target up", target=target.name)
-    assert fetch(balancer.port).body == b"ok"
+    eventually(lambda: fetch(balancer.port), lambda message: message.body == b"ok")
     assert target.paths == ["/"]
 
 

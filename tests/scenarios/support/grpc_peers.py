@@ -114,6 +114,16 @@ class GrpcTarget:
         return answer
 
 
+def unless_unavailable(call: Callable[[], bytes]) -> bytes | None:
+    """What a call brings; None while no target can take it. A target is up in the log before all workers know."""
+    try:
+        return call()
+    except grpc.RpcError as error:
+        if error.code() is not grpc.StatusCode.UNAVAILABLE:
+            raise
+        return None
+
+
 class SyncClient:
     """A channel of grpcio with threads."""
 

@@ -186,7 +186,7 @@ def test_a_target_comes_back_when_its_certificate_is_good_again(
     target.tls = serving(ca.issue("127.0.0.1"), certificates)
     target.start()
     balancer.wait_for("target up", target=target.name)
-    assert fetch(balancer.port).status == 200
+    eventually(lambda: fetch(balancer.port), lambda message: message.status == 200)
 
 
 # Both sides
