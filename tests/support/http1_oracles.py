@@ -324,18 +324,22 @@ def stricter_reason(new: Callable[[], Head], detail: str, data: bytes) -> str:
 
 
 def translated(oracle: str, new: Callable[[], Head], data: bytes) -> bytes:
-    """What we accept, without the two things that an oracle refuses and the RFC allows.
+    """What we accept, without the three things that an oracle refuses or reads otherwise and the RFC allows.
 
     llhttp has a list of methods (RFC 9110 9.1: any token is one); h11 takes no empty line before a request (RFC 9112
-    2.2).
+    2.2); httptools takes a body for the protocol that its request asks for, which is why we pass no such wish on.
     """
     if new is new_response:
         return data
     data = data.removeprefix(b"\r\n")
+    if oracle == "llhttp":
+        head, end, body = data.partition(b"\r\n\r\n")
+        data = (UPGRADE.sub(b"\r\nX-Upgrade:", head) if body else head) + end + body
     method, space, rest = data.partition(b" ")
     return b"POST" + space + rest if oracle == "llhttp" and method not in KNOWN_TO_LLHTTP else data
 
 
+UPGRADE = re.compile(rb"(?i)\r\nUpgrade:")
 KNOWN_TO_LLHTTP = {b"GET", b"POST", b"PUT", b"HEAD", b"OPTIONS", b"DELETE", b"PATCH", b"TRACE"}
 
 

@@ -144,8 +144,7 @@ class Message(Fields):
                 raise malformed("Transfer-Encoding in HTTP/1.0")
         if self.nominated is not None:
             self.drop(self.nominated)
-        # HTTP/2 by Upgrade would carry requests past us in a tunnel; RFC 9113 3.1 has given it up.
-        if self.upgrade is not None and (not self.upgrade_named or self.minor == 0 or b"h2c" in self.upgrade.lower()):
+        if self.upgrade is not None and not self._may_upgrade(self.upgrade):
             self.upgrade = None
         if self.minor == 0 and not self.keep_alive:
             self.close = True
@@ -155,6 +154,15 @@ class Message(Fields):
         if self.trailer is None:
             return CHUNKED_LINE
         return CHUNKED_LINE + b"Trailer: " + self.trailer + b"\r\n"
+
+    def _may_upgrade(self, protocols: bytes) -> bool:
+        """Whether a switch may be asked for; whoever does not want one passes over the field (RFC 9110 7.8).
+
+        HTTP/2 by Upgrade would carry requests past us in a tunnel; RFC 9113 3.1 has given it up. And where a message
+        has a body and the target knows no switch, some (httptools) take the body for what follows the message.
+        """
+        has_body = self.chunked or self.content_length > 0
+        return self.upgrade_named and self.minor == 1 and not has_body and b"h2c" not in protocols.lower()
 
     def _take_connection(self, value: bytes) -> None:
         """Connection options (RFC 9110 7.6.1); names of fields are remembered and dropped when all fields are known."""

@@ -17,9 +17,9 @@ from websockets.sync.client import connect as connect_sync
 
 from tests.scenarios.conftest import Balance, Lend
 from tests.scenarios.support.balancer import Setting
-from tests.scenarios.support.client import Client, fetch, get
+from tests.scenarios.support.client import Client, chunked, fetch, get, post
 from tests.scenarios.support.polling import eventually
-from tests.scenarios.support.stage import Call, Stage, Target, answer, says
+from tests.scenarios.support.stage import Call, Stage, Target, answer, echoes, says
 
 SWITCHED = b"HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: raw\r\n\r\n"
 UPGRADE = get("/chat", "Connection: keep-alive, Upgrade", "Upgrade: raw")
@@ -180,6 +180,26 @@ def test_an_upgrade_that_the_target_does_not_grant_stays_http(lend: Lend, status
         assert client.rest() == b""
     assert target.paths == ["/chat", "/next"]
     assert target.requests[1].get("upgrade") is None
+
+
+WANTS_MORE = ("Connection: Upgrade", "Upgrade: raw")
+
+
+@pytest.mark.parametrize(
+    "request_with_body",
+    [
+        pytest.param(post(b"frame?", *WANTS_MORE), id="length"),
+        pytest.param(get("/", "Transfer-Encoding: chunked", *WANTS_MORE) + chunked(b"frame?"), id="chunked"),
+    ],
+)
+def test_a_body_is_no_beginning_of_another_protocol(lend: Lend, request_with_body: bytes) -> None:
+    """The wish for one is not passed on: some targets would take the body for what follows the request."""
+    balancer, target = lend(echoes)
+    with Client(balancer.port) as client:
+        assert client.ask(request_with_body).body == b"frame?"
+        assert client.ask(get()).status == 200
+    assert target.requests[0].get("upgrade") is None
+    assert target.requests[0].get("connection") is None
 
 
 def test_a_reload_leaves_a_tunnel_alone(stage: Stage, balance: Balance) -> None:

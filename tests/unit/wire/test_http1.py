@@ -528,6 +528,16 @@ def test_an_upgrade_counts_when_it_is_named(ask: Callable[..., Head]) -> None:
     assert ask(b"Upgrade: websocket").upgrade is None
 
 
+@pytest.mark.parametrize(
+    ("framing", "upgrade"),
+    [(b"Content-Length: 5", None), (b"Transfer-Encoding: chunked", None), (b"Content-Length: 0", b"websocket")],
+)
+def test_a_request_with_a_body_asks_for_no_upgrade(framing: bytes, upgrade: bytes | None) -> None:
+    head = asked(b"Upgrade: websocket", framing, b"Connection: Upgrade")
+    assert head.upgrade == upgrade
+    assert b"websocket" not in out(head)
+
+
 @pytest.mark.parametrize("value", [b"h2c", b"H2C", b"websocket, h2c"])
 def test_http_2_is_no_upgrade(value: bytes) -> None:
     head = asked(b"Upgrade: " + value, b"Connection: Upgrade, HTTP2-Settings", b"HTTP2-Settings: AAMAAABk")
