@@ -332,11 +332,15 @@ def translated(oracle: str, new: Callable[[], Head], data: bytes) -> bytes:
     if new is new_response:
         return data
     data = data.removeprefix(b"\r\n")
-    if oracle == "llhttp":
-        head, end, body = data.partition(b"\r\n\r\n")
-        data = (UPGRADE.sub(b"\r\nX-Upgrade:", head) if body else head) + end + body
-    method, space, rest = data.partition(b" ")
-    return b"POST" + space + rest if oracle == "llhttp" and method not in KNOWN_TO_LLHTTP else data
+    if oracle != "llhttp":
+        return data
+    head, end, body = data.partition(b"\r\n\r\n")
+    if body:
+        head = UPGRADE.sub(b"\r\nX-Upgrade:", head)
+    method, space, rest = head.partition(b" ")
+    if method not in KNOWN_TO_LLHTTP:
+        head = b"POST" + space + rest
+    return head + end + body
 
 
 UPGRADE = re.compile(rb"(?i)\r\nUpgrade:")

@@ -224,8 +224,9 @@ class Worker:
         self._data_path.begin_drain()
         patience = min(deadline, self._loop.time() + HANDSHAKES)
         # The data path is compiled and has no event to wait for.
-        while self._loop.time() < (deadline if self._data_path.connections else patience):
-            if not self._data_path.connections and not self._data_path.handshakes:
+        while True:
+            until = deadline if self._data_path.connections else patience if self._data_path.handshakes else 0.0
+            if self._loop.time() >= until:
                 break
             await asyncio.sleep(GRAIN)
         if self._data_path.connections:

@@ -22,7 +22,8 @@ from tests.scenarios.support.polling import eventually
 from tests.scenarios.support.stage import Call, Stage, Target, answer, echoes, says
 
 SWITCHED = b"HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: raw\r\n\r\n"
-UPGRADE = get("/chat", "Connection: keep-alive, Upgrade", "Upgrade: raw")
+WISH = ("Connection: keep-alive, Upgrade", "Upgrade: raw")
+UPGRADE = get("/chat", *WISH)
 
 
 async def echoes_bytes(call: Call) -> None:
@@ -182,14 +183,11 @@ def test_an_upgrade_that_the_target_does_not_grant_stays_http(lend: Lend, status
     assert target.requests[1].get("upgrade") is None
 
 
-WANTS_MORE = ("Connection: Upgrade", "Upgrade: raw")
-
-
 @pytest.mark.parametrize(
     "request_with_body",
     [
-        pytest.param(post(b"frame?", *WANTS_MORE), id="length"),
-        pytest.param(get("/", "Transfer-Encoding: chunked", *WANTS_MORE) + chunked(b"frame?"), id="chunked"),
+        pytest.param(post(b"frame?", *WISH), id="length"),
+        pytest.param(get("/", "Transfer-Encoding: chunked", *WISH) + chunked(b"frame?"), id="chunked"),
     ],
 )
 def test_a_body_is_no_beginning_of_another_protocol(lend: Lend, request_with_body: bytes) -> None:
